@@ -1,0 +1,1 @@
+"""Ground truth: exact solvers, one program per file, with their duals."""

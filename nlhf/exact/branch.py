@@ -1,0 +1,226 @@
+r"""The branch of equilibria from the references to the target temperatures.
+
+Write z for all players' distributions and θ for their log-ratios to the references. The
+equilibrium at 1/temperature scaled by :math:`s \in [0, 1]` solves
+
+.. math:: F(\theta, s) = \theta - s K z(\theta) = 0, \qquad
+          \partial_\theta F = I - s K C(z),
+
+with K skew, so the Jacobian is never singular and one smooth branch leads from θ = 0 at s = 0 to
+the target at s = 1. Each iteration makes one Newton correction in every unfinished context; a
+context whose correction contracts moves on along the tangent, one whose correction does not goes
+back and halves its step. The step, the target and the acceptance are all per context.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from nlhf.exact.blocks import Blocks
+from nlhf.exact.systems import NewtonSystem
+from nlhf.numerics import EPSILON
+
+_MAX_ITERATIONS = 2000
+_MAX_MOVE = 0.5
+"""Largest total variation of one prediction or correction: beyond it the covariance at the old
+point says nothing of the new one, and an action can overtake unseen."""
+_NEAR = 0.3
+"""Local norm of a correction, and largest residual in nats, at which a point counts as on the
+branch. The residual is unweighted: a weighted one is blind to actions that have underflowed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BranchEnd:
+    """Where the branch was left.
+
+    Attributes:
+        log_ratios: θ, shape ``(X, N)``.
+        converged: Whether the context arrived at the target and stopped improving there.
+        iterations: Newton systems solved per context.
+    """
+
+    log_ratios: Float[np.ndarray, "context action"]
+    converged: Bool[np.ndarray, "context"]
+    iterations: Int[np.ndarray, "context"]
+
+
+@dataclass(slots=True, eq=False)
+class _Walk:
+    """Where every context stands. Arrays over contexts; the last accepted point is `base`."""
+
+    base: Float[np.ndarray, "context action"]
+    tangent: Float[np.ndarray, "context action"]
+    reached: Float[np.ndarray, "context"]
+    step: Float[np.ndarray, "context"]
+    theta: Float[np.ndarray, "context action"]
+    target: Float[np.ndarray, "context"]
+    size: Float[np.ndarray, "context"]
+    tries: Int[np.ndarray, "context"]
+    iterations: Int[np.ndarray, "context"]
+    done: Bool[np.ndarray, "context"]
+
+
+@dataclass(slots=True, eq=False)
+class _Correction:
+    """One Newton correction of some contexts, and what it tells of them."""
+
+    theta: Float[np.ndarray, "context action"]
+    tangent: Float[np.ndarray, "context action"]
+    size: Float[np.ndarray, "context"]
+    moved: Float[np.ndarray, "context"]
+    before: Float[np.ndarray, "context"]
+    after: Float[np.ndarray, "context"]
+
+
+def follow_branch(
+    system: NewtonSystem, log_reference: Float[np.ndarray, "context action"]
+) -> BranchEnd:
+    """Follow the branch of every context to s = 1.
+
+    Args:
+        system: The payoff operators K of all contexts, over temperature.
+        log_reference: Log-probabilities of the references, players side by side.
+
+    Returns:
+        The log-ratios at the end; `converged` is False where 2,000 iterations did not suffice.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        walk = _begin(system, log_reference)
+        for _ in range(_MAX_ITERATIONS):
+            active = np.flatnonzero(~walk.done)
+            if not active.size:
+                break
+            correction = _correct(system, log_reference[active], walk, active)
+            _decide(system.blocks, log_reference, walk, active, correction)
+    return BranchEnd(walk.theta, walk.done, walk.iterations)
+
+
+def _begin(system: NewtonSystem, log_reference: Float[np.ndarray, "context action"]) -> _Walk:
+    contexts = log_reference.shape[0]
+    everyone = np.arange(contexts)
+    z = system.blocks.softmax(log_reference)
+    tangent = system.product(z, everyone)
+    size = np.sqrt((z * system.blocks.centre(z, tangent) ** 2).sum(axis=-1))
+    walk = _Walk(
+        base=np.zeros_like(tangent),
+        tangent=tangent,
+        reached=np.zeros(contexts),
+        step=1.0 / np.maximum(size, 1.0),
+        theta=np.zeros_like(tangent),
+        target=np.zeros(contexts),
+        size=np.full(contexts, np.inf),
+        tries=np.zeros(contexts, dtype=int),
+        iterations=np.zeros(contexts, dtype=int),
+        done=np.zeros(contexts, dtype=bool),
+    )
+    _predict(system.blocks, log_reference, walk, everyone)
+    return walk
+
+
+def _correct(
+    system: NewtonSystem,
+    log_reference: Float[np.ndarray, "context action"],
+    walk: _Walk,
+    active: Int[np.ndarray, "context"],
+) -> _Correction:
+    """Make one Newton correction at the target, with the tangent where it will be needed."""
+    blocks, theta, s = system.blocks, walk.theta[active], walk.target[active]
+    z = blocks.softmax(log_reference + theta)
+    slope = system.product(z, active)
+    residual = theta - s[:, None] * slope
+    newton, tangent = np.empty_like(theta), np.zeros_like(theta)
+    last = s >= 1.0
+    for group, wanted in ((np.flatnonzero(last), 1), (np.flatnonzero(~last), 2)):
+        if group.size:
+            right = (residual[group], slope[group])[:wanted]
+            solved = system.solve(z[group], s[group], right, active[group])
+            newton[group] = solved[0]
+            if wanted == 2:
+                tangent[group] = solved[1]
+    corrected = theta - newton
+    z_new = blocks.softmax(log_reference + corrected)
+    after = np.abs(corrected - s[:, None] * system.product(z_new, active)).max(axis=-1)
+    spread = [(w * blocks.centre(w, newton) ** 2).sum(axis=-1) for w in (z, z_new)]
+    return _Correction(
+        theta=corrected,
+        tangent=tangent,
+        size=_finite(np.sqrt(np.maximum(*spread))),
+        moved=_finite(blocks.moved(z, z_new)),
+        before=np.abs(residual).max(axis=-1),
+        after=_finite(after),
+    )
+
+
+def _decide(
+    blocks: Blocks,
+    log_reference: Float[np.ndarray, "context action"],
+    walk: _Walk,
+    active: Int[np.ndarray, "context"],
+    correction: _Correction,
+) -> None:
+    """Finish, move on, go back or keep correcting, context by context."""
+    size, moved, after = correction.size, correction.moved, correction.after
+    walk.iterations[active] += 1
+    walk.tries[active] += 1
+    last = walk.target[active] >= 1.0
+    floor = 32 * EPSILON * (1.0 + np.abs(correction.theta).max(axis=-1))
+    stalled = (size < 1e-6) & (after < 1e-3) & (after >= 0.5 * correction.before)
+    done = last & ((after <= floor) | stalled)
+    onward = ~last & (size < _NEAR) & (after < _NEAR) & (moved < _MAX_MOVE)
+    contracts = (walk.tries[active] == 1) | (size < 0.5 * walk.size[active]) | (size < 1e-9)
+    back = ~done & ~onward & ~((moved < _MAX_MOVE) & (size < 8.0) & contracts)
+
+    kept = active[~back]
+    walk.theta[kept] = correction.theta[~back]
+    walk.size[kept] = size[~back]
+    walk.done[active[done]] = True
+
+    move = active[onward]
+    if move.size:
+        walk.step[move] *= _growth(walk.tries[move], size[onward])
+        walk.base[move] = correction.theta[onward]
+        walk.tangent[move] = correction.tangent[onward]
+        walk.reached[move] = walk.target[move]
+        _predict(blocks, log_reference, walk, move)
+    retry = active[back]
+    if retry.size:
+        walk.step[retry] *= 0.5
+        _predict(blocks, log_reference, walk, retry)
+
+
+def _growth(
+    tries: Int[np.ndarray, "context"], size: Float[np.ndarray, "context"]
+) -> Float[np.ndarray, "context"]:
+    """Return the factor of the next step: a prediction's error grows with its square."""
+    wanted = np.clip(np.sqrt(2 * _NEAR / np.maximum(size, 1e-12)), 0.5, 8.0)
+    allowed = np.select([tries <= 1, tries == 2, tries == 3], [8.0, 3.0, 1.5], 0.7)
+    return np.minimum(wanted, allowed)
+
+
+def _predict(
+    blocks: Blocks,
+    log_reference: Float[np.ndarray, "context action"],
+    walk: _Walk,
+    which: Int[np.ndarray, "context"],
+) -> None:
+    """Step along the tangent, no further than the largest move allowed."""
+    base, tangent, reached = walk.base[which], walk.tangent[which], walk.reached[which]
+    step = np.minimum(walk.step[which], 1.0 - reached)
+    origin = blocks.softmax(log_reference[which] + base)
+    while True:
+        theta = base + step[:, None] * tangent
+        far = blocks.moved(origin, blocks.softmax(log_reference[which] + theta)) > _MAX_MOVE
+        if not far.any():
+            break
+        step = np.where(far, 0.7 * step, step)
+    whole = step >= 1.0 - reached
+    walk.step[which] = step
+    walk.theta[which] = theta
+    walk.target[which] = np.where(whole, 1.0, reached + step)
+    walk.size[which] = np.inf
+    walk.tries[which] = 0
+
+
+def _finite(values: Float[np.ndarray, "context"]) -> Float[np.ndarray, "context"]:
+    return np.where(np.isfinite(values), values, np.inf)

@@ -1,0 +1,239 @@
+r"""Temperature 0: optimal vertices by linear programming, and the maximum-entropy equilibrium.
+
+The optimal strategies of the row player of a matrix game form a polytope
+:math:`\{x \in \Delta : A^\top x \ge v\}`. As the temperature goes to 0 the regularised equilibria
+converge to its point of least :math:`KL(x\|\mu)`, the maximum-entropy selection.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from nlhf.errors import SolverFailed, Unsupported
+from nlhf.exact.entropy import LeastDivergence, least_divergence
+from nlhf.games.payoffs import DensePayoff, LowRankPayoff
+from nlhf.games.preference import SelfPlayGame
+from nlhf.games.zero_sum import ZeroSumGame
+from nlhf.numerics import log_of
+from nlhf.results import Profile
+from nlhf.spaces.simplex import Policy
+
+_LARGEST = 3000
+"""Actions up to which a low-rank payoff is written out for the linear program."""
+
+MAXIMUM_ENTROPY = "maximum-entropy equilibrium: least KL to the reference among all equilibria"
+VERTEX = "an optimal vertex of the linear program; the maximum-entropy selection did not converge"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vertex:
+    """An optimal vertex of a matrix game.
+
+    Attributes:
+        row: Optimal row strategy, shape ``(n,)``.
+        column: Optimal column strategy, shape ``(m,)``, from the dual.
+        value: The value of the game.
+    """
+
+    row: Float[np.ndarray, "row"]
+    column: Float[np.ndarray, "column"]
+    value: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """Equilibria of a batch of matrix games, and how one was chosen among many.
+
+    Attributes:
+        profile: One policy per distinct player.
+        choice: The named selection.
+        iterations: Newton steps of the selection, over all contexts.
+    """
+
+    profile: Profile[Policy]
+    choice: str
+    iterations: int
+
+
+def solve_vertex(matrix: Float[np.ndarray, "row column"]) -> Vertex:
+    r"""Return optimal strategies by the linear program :math:`\max v : A^\top x \ge v`.
+
+    Solver: HiGHS through `scipy.optimize.linprog`; the column strategy is its dual.
+
+    Raises:
+        SolverFailed: If HiGHS does not report an optimum.
+    """
+    rows, columns = matrix.shape
+    solution = _linear_program(
+        cost=np.append(np.zeros(rows), -1.0),
+        above=np.hstack([-matrix.T, np.ones((columns, 1))]),
+        equal=np.append(np.ones(rows), 0.0)[None, :],
+        bounds=[(0.0, None)] * rows + [(None, None)],
+    )
+    row, column = np.maximum(solution.x[:rows], 0.0), np.maximum(-solution.ineqlin.marginals, 0.0)
+    return Vertex(row / row.sum(), column / column.sum(), float(solution.x[rows]))
+
+
+def solve_matrix_game(game: SelfPlayGame | ZeroSumGame) -> Selection:
+    """Return the maximum-entropy equilibrium of an unregularised game, context by context.
+
+    Raises:
+        SolverFailed: If a linear program fails.
+        Unsupported: For a low-rank payoff with more than 3,000 actions.
+    """
+    matrices = _matrices(game)
+    logs: list[list[np.ndarray]] = [[] for _ in game.spaces]
+    iterations, everywhere = 0, True
+    for x, matrix in enumerate(matrices):
+        references = tuple(
+            np.reshape(reference.log_probabilities, (len(matrices), -1))[x]
+            for reference in game.references
+        )
+        vertex = solve_vertex(matrix)
+        try:
+            chosen = _select(matrix, game, references)
+        except SolverFailed:
+            chosen = None
+        if chosen is None or not all(each.converged for each in chosen):
+            everywhere = False
+            policies = [log_of(vertex.row), log_of(vertex.column)]
+        else:
+            iterations += sum(each.iterations for each in chosen)
+            policies = [each.log_policy for each in chosen]
+        for i, each in enumerate(logs):
+            each.append(policies[i])
+    profile = tuple(
+        Policy(np.reshape(np.stack(each), reference.log_probabilities.shape))
+        for each, reference in zip(logs, game.references, strict=True)
+    )
+    return Selection(profile, MAXIMUM_ENTROPY if everywhere else VERTEX, iterations)
+
+
+def _select(
+    matrix: Float[np.ndarray, "row column"],
+    game: SelfPlayGame | ZeroSumGame,
+    references: tuple[Float[np.ndarray, "action"], ...],
+) -> list[LeastDivergence]:
+    """Return the maximum-entropy optimal strategy of every distinct player."""
+    if isinstance(game, SelfPlayGame):
+        support = _maximal_support(matrix, game.value)
+        return [least_divergence(matrix, game.value, support, support, references[0])]
+    rows, columns = _maximal_supports(matrix)
+    value = _value_on(matrix, rows, columns)
+    return [
+        least_divergence(matrix, value, rows, columns, references[0]),
+        least_divergence(-matrix.T, -value, columns, rows, references[1]),
+    ]
+
+
+def _value_on(
+    matrix: Float[np.ndarray, "row column"],
+    rows: Bool[np.ndarray, "row"],
+    columns: Bool[np.ndarray, "column"],
+) -> float:
+    """Return the value to rounding: on the maximal supports all played columns pay exactly it."""
+    block = matrix[np.ix_(rows, columns)]
+    equations = np.vstack(
+        [
+            np.hstack([block.T, -np.ones((block.shape[1], 1))]),
+            np.append(np.ones(block.shape[0]), 0.0)[None, :],
+        ]
+    )
+    right = np.append(np.zeros(block.shape[1]), 1.0)
+    return float(np.linalg.lstsq(equations, right, rcond=None)[0][-1])
+
+
+def _matrices(game: SelfPlayGame | ZeroSumGame) -> Float[np.ndarray, "context row column"]:
+    payoff = game.payoff
+    if isinstance(payoff, LowRankPayoff):
+        if max(payoff.shape) > _LARGEST:
+            raise Unsupported(
+                f"temperature 0 with {max(payoff.shape)} actions is a linear program too large",
+                "use a small positive temperature",
+            )
+        return (payoff.left @ payoff.right.T + payoff.offset)[None]
+    assert isinstance(payoff, DensePayoff)
+    return payoff.matrix.reshape(-1, *payoff.shape)
+
+
+def _maximal_support(
+    matrix: Float[np.ndarray, "row column"], value: float
+) -> Bool[np.ndarray, "row"]:
+    """Return which rows some optimal strategy plays.
+
+    Optimal strategies span a cone; in it, maximise the sum of min(x_i, 1). A row that can be
+    positive at all reaches 1 by scaling, so one program finds them all.
+    """
+    rows, columns = matrix.shape
+    solution = _linear_program(
+        cost=np.concatenate([np.zeros(rows), -np.ones(rows)]),
+        above=np.vstack(
+            [
+                np.hstack([(value - matrix).T, np.zeros((columns, rows))]),
+                np.hstack([-np.eye(rows), np.eye(rows)]),
+            ]
+        ),
+        equal=np.zeros((0, 2 * rows)),
+        bounds=[(0.0, None)] * rows + [(0.0, 1.0)] * rows,
+    )
+    return np.asarray(solution.x[rows:] > 0.5)
+
+
+def _maximal_supports(
+    matrix: Float[np.ndarray, "row column"],
+) -> tuple[Bool[np.ndarray, "row"], Bool[np.ndarray, "column"]]:
+    r"""Return which rows and which columns some optimal strategy plays, the value unknown.
+
+    Pairs of optimal strategies span the cone :math:`A^\top x \ge t, A y \le t, \sum x = \sum y`;
+    maximise the sum of min(·, 1) in it, as for one player.
+    """
+    rows, columns = matrix.shape
+    total = rows + columns
+    played = np.zeros((columns + rows, total))
+    played[:columns, :rows] = -matrix.T
+    played[columns:, rows:] = matrix
+    level = np.append(np.ones(columns), -np.ones(rows))[:, None]
+    solution = _linear_program(
+        cost=np.concatenate([np.zeros(total + 1), -np.ones(total)]),
+        above=np.vstack(
+            [
+                np.hstack([played, level, np.zeros((total, total))]),
+                np.hstack([-np.eye(total), np.zeros((total, 1)), np.eye(total)]),
+            ]
+        ),
+        equal=np.concatenate([np.ones(rows), -np.ones(columns), np.zeros(total + 1)])[None, :],
+        bounds=[(0.0, None)] * total + [(None, None)] + [(0.0, 1.0)] * total,
+        equals=0.0,
+    )
+    found = solution.x[total + 1 :] > 0.5
+    return found[:rows], found[rows:]
+
+
+def _linear_program(
+    cost: Float[np.ndarray, "variable"],
+    above: Float[np.ndarray, "constraint variable"],
+    equal: Float[np.ndarray, "equality variable"],
+    bounds: list[tuple[float | None, float | None]],
+    equals: float = 1.0,
+) -> Any:
+    from scipy.optimize import linprog
+
+    solution = linprog(
+        cost,
+        A_ub=above,
+        b_ub=np.zeros(above.shape[0]),
+        A_eq=equal if equal.size else None,
+        b_eq=np.full(equal.shape[0], equals) if equal.size else None,
+        bounds=bounds,
+        method="highs",
+    )
+    if solution.status != 0:
+        raise SolverFailed(
+            f"the linear program of a {above.shape} game ended with: {solution.message}",
+            "use a small positive temperature instead of 0",
+            solver="HiGHS",
+            status=str(solution.status),
+        )
+    return solution

@@ -1,0 +1,133 @@
+"""Payoff matrices as operators: dense arrays and products of thin factors."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from nlhf.numerics import EPSILON
+from nlhf.results import read_only
+
+
+class Payoff(Protocol):
+    """A payoff matrix A of the row player, known by its products."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of rows and columns."""
+        ...
+
+    @property
+    def contexts(self) -> tuple[int, ...]:
+        """`()` for one game, `(X,)` for a batch."""
+        ...
+
+    @property
+    def largest(self) -> float:
+        """An upper bound on |A|, entry by entry."""
+        ...
+
+    @property
+    def rounding(self) -> float:
+        """A bound on the rounding error of an entry of `rows` or `columns`."""
+        ...
+
+    def rows(self, y: Float[np.ndarray, "*context column"]) -> Float[np.ndarray, "*context row"]:
+        """Return A y, the payoff of every row against the mixed column y."""
+        ...
+
+    def columns(self, x: Float[np.ndarray, "*context row"]) -> Float[np.ndarray, "*context column"]:
+        """Return Aᵀ x, what every column concedes to the mixed row x."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DensePayoff:
+    """A payoff matrix per context.
+
+    Attributes:
+        matrix: A, shape ``(n, m)`` or ``(X, n, m)``.
+    """
+
+    matrix: Float[np.ndarray, "*context row column"]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "matrix", read_only(self.matrix))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of rows and columns."""
+        rows, columns = self.matrix.shape[-2:]
+        return rows, columns
+
+    @property
+    def contexts(self) -> tuple[int, ...]:
+        """`()` for one game, `(X,)` for a batch."""
+        return self.matrix.shape[:-2]
+
+    @property
+    def largest(self) -> float:
+        """The largest |A|, entry by entry."""
+        return float(max(self.matrix.max(), -self.matrix.min()))
+
+    @property
+    def rounding(self) -> float:
+        """A bound on the rounding error of an entry of `rows` or `columns`."""
+        return (max(self.shape) + 2) * EPSILON * self.largest
+
+    def rows(self, y: Float[np.ndarray, "*context column"]) -> Float[np.ndarray, "*context row"]:
+        """Return A y."""
+        return np.matmul(self.matrix, y[..., None])[..., 0]
+
+    def columns(self, x: Float[np.ndarray, "*context row"]) -> Float[np.ndarray, "*context column"]:
+        """Return Aᵀ x."""
+        return np.matmul(x[..., None, :], self.matrix)[..., 0, :]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LowRankPayoff:
+    r"""One payoff matrix :math:`A = c + U V^\top`, never formed.
+
+    Attributes:
+        left: U, shape ``(n, d)``.
+        right: V, shape ``(m, d)``.
+        offset: The constant c.
+    """
+
+    left: Float[np.ndarray, "row rank"]
+    right: Float[np.ndarray, "column rank"]
+    offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "left", read_only(self.left))
+        object.__setattr__(self, "right", read_only(self.right))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of rows and columns."""
+        return self.left.shape[0], self.right.shape[0]
+
+    @property
+    def contexts(self) -> tuple[int, ...]:
+        """Always `()`: a single game."""
+        return ()
+
+    @property
+    def largest(self) -> float:
+        """An upper bound on |A|, by the Cauchy-Schwarz inequality row by column."""
+        norms = [float(np.sqrt(np.einsum("id,id->i", f, f).max())) for f in (self.left, self.right)]
+        return abs(self.offset) + norms[0] * norms[1]
+
+    @property
+    def rounding(self) -> float:
+        """A bound on the rounding error of an entry of `rows` or `columns`."""
+        return (max(self.shape) + self.left.shape[1] + 2) * EPSILON * self.largest
+
+    def rows(self, y: Float[np.ndarray, " column"]) -> Float[np.ndarray, " row"]:
+        """Return A y for a distribution y."""
+        return self.left @ (self.right.T @ y) + self.offset
+
+    def columns(self, x: Float[np.ndarray, " row"]) -> Float[np.ndarray, " column"]:
+        """Return Aᵀ x for a distribution x."""
+        return self.right @ (self.left.T @ x) + self.offset

@@ -1,0 +1,1 @@
+"""Strategy spaces: the geometry that proximal steps live in."""
