@@ -4,7 +4,7 @@ Best responses of a KL-regularised game are closed forms, so the gap of any prof
 rounding, whoever proposed the profile.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -24,6 +24,7 @@ from nlhf.results import (
 from nlhf.spaces.simplex import Policy, Simplex
 
 
+@runtime_checkable
 class CertifiableGame(Protocol):
     """What the certificate needs to know of a game on finite response sets."""
 
@@ -89,8 +90,8 @@ def _certificate(
     gains, roundings, witness = [], [], []
     for i, payoff in enumerate(payoffs):
         gain, rounding, response = _improvement(game, i, profile[i], payoff)
-        gains.append(np.atleast_1d(gain))
-        roundings.append(np.atleast_1d(rounding))
+        gains.append(gain)
+        roundings.append(rounding)
         witness.append(response)
     gap = game.multiplicity * np.sum(gains, axis=0)
     rounding = game.multiplicity * np.sum(roundings, axis=0)
@@ -114,18 +115,20 @@ def _certificate(
 
 def _improvement(
     game: CertifiableGame, player: int, policy: Policy, payoff: Float[np.ndarray, "*context action"]
-) -> tuple[np.ndarray, np.ndarray, Policy]:
+) -> tuple[Float[np.ndarray, "x"], Float[np.ndarray, "x"], Policy]:
     """Return the gain of the best deviation, its rounding error, and the deviation."""
     temperature = game.temperatures[player]
     space = game.spaces[player]
     if temperature == 0.0:
-        gain = payoff.max(axis=-1) - expectation(policy.log_probabilities, payoff)
+        gain = np.atleast_1d(payoff.max(axis=-1) - expectation(policy.log_probabilities, payoff))
         return gain, np.full_like(gain, 2 * game.payoff.rounding), space.best_response(payoff)
     reference = game.references[player]
     response = space.prox(payoff, [(reference, temperature)]).strategy
-    gain = temperature * kl_divergence(policy.log_probabilities, response.log_probabilities)
+    gain = np.atleast_1d(
+        temperature * kl_divergence(policy.log_probabilities, response.log_probabilities)
+    )
     # An error e in log b changes KL(π‖b) by at most e‖b − π‖₁ + e² to second order.
-    spread = np.abs(response.probabilities - policy.probabilities).sum(axis=-1)
+    spread = np.atleast_1d(np.abs(response.probabilities - policy.probabilities).sum(axis=-1))
     scale = np.abs(reference.log_probabilities).max() + np.abs(payoff).max() / temperature
     error = 2 * game.payoff.rounding / temperature + 8 * EPSILON * scale
     rounding = temperature * (error * spread + error**2) + 8 * EPSILON * gain

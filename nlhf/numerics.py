@@ -27,8 +27,8 @@ def log_sum_exp(values: Float[np.ndarray, "*batch action"]) -> Float[np.ndarray,
     top = values.max(axis=-1, keepdims=True)
     pivot = np.where(np.isfinite(top), top, 0.0)
     with np.errstate(divide="ignore"):
-        total: np.ndarray = np.log(np.exp(values - pivot).sum(axis=-1))
-    return total + pivot[..., 0]
+        total = np.log(np.exp(values - pivot).sum(axis=-1))
+    return np.asarray(total + pivot[..., 0])
 
 
 def log_normalise(values: Float[np.ndarray, "*batch action"]) -> Float[np.ndarray, "*batch action"]:
@@ -53,7 +53,7 @@ def expectation(
 ) -> Float[np.ndarray, "*batch"]:
     """Return E[values]; actions of probability zero contribute nothing, whatever their value."""
     p = np.exp(log_probabilities)
-    return np.where(p > 0, p * np.where(p > 0, values, 0.0), 0.0).sum(axis=-1)
+    return np.asarray(np.where(p > 0, p * np.where(p > 0, values, 0.0), 0.0).sum(axis=-1))
 
 
 def exp_remainder(x: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
@@ -90,7 +90,7 @@ def kl_divergence(
     bulk = mass * exp_remainder(np.where(large, 0.0, ratio))
     heavy = np.exp(q) - mass - mass * np.where(large, ratio, 0.0)
     terms = np.where(live, np.where(large, heavy, bulk), np.exp(q))
-    return terms.sum(axis=-1)
+    return np.asarray(terms.sum(axis=-1))
 
 
 def covariance_apply(

@@ -8,24 +8,25 @@ neither what a strategy is nor how a payoff is stored.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from nlhf.results import Bound, Certificate, Profile
 from nlhf.streams import Stream
 
 
+@runtime_checkable
 class Dual(Protocol):
     """A payoff: the gradient of a player's utility. It can be added and scaled."""
 
-    def __add__(self, other: Self, /) -> Self:
+    def __add__(self, other: Any, /) -> Any:
         """Return the sum of two payoffs of one player."""
         ...
 
-    def __sub__(self, other: Self, /) -> Self:
+    def __sub__(self, other: Any, /) -> Any:
         """Return the difference of two payoffs of one player."""
         ...
 
-    def __mul__(self, factor: float, /) -> Self:
+    def __mul__(self, factor: float, /) -> Any:
         """Return the payoff times a number."""
         ...
 
@@ -79,6 +80,7 @@ class Prox(Generic[S]):
     residual: Bound
 
 
+@runtime_checkable
 class Space(Protocol[S, C]):
     """One player's strategies and their geometry."""
 
@@ -94,6 +96,7 @@ class Space(Protocol[S, C]):
         ...
 
 
+@runtime_checkable
 class Game(Protocol[S, D]):
     """Who plays, and what each player wants."""
 
@@ -117,6 +120,7 @@ class Game(Protocol[S, D]):
         ...
 
 
+@runtime_checkable
 class Algorithm(Protocol[State]):
     """A method, written once for every space and game."""
 
@@ -133,6 +137,7 @@ class Algorithm(Protocol[State]):
         ...
 
 
+@runtime_checkable
 class Judge(Protocol[S]):
     """What certifies a profile of a given game."""
 

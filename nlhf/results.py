@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Generic, NoReturn, Self, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -217,7 +217,7 @@ class Solution(Generic[S]):
         """Log-probabilities of the self-play policy, shape ``(n,)`` or ``(X, n)``."""
         return self._only_strategy().log_probabilities
 
-    def require(self, gap: float) -> Self:
+    def require(self, gap: float) -> "Solution[S]":
         """Return the solution if its duality gap is certified to be at most `gap`.
 
         Raises:

@@ -65,12 +65,12 @@ class _Walk:
 class _Correction:
     """One Newton correction of some contexts, and what it tells of them."""
 
-    theta: Float[np.ndarray, "context action"]
-    tangent: Float[np.ndarray, "context action"]
-    size: Float[np.ndarray, "context"]
-    moved: Float[np.ndarray, "context"]
-    before: Float[np.ndarray, "context"]
-    after: Float[np.ndarray, "context"]
+    theta: Float[np.ndarray, "active action"]
+    tangent: Float[np.ndarray, "active action"]
+    size: Float[np.ndarray, "active"]
+    moved: Float[np.ndarray, "active"]
+    before: Float[np.ndarray, "active"]
+    after: Float[np.ndarray, "active"]
 
 
 def follow_branch(
@@ -120,9 +120,9 @@ def _begin(system: NewtonSystem, log_reference: Float[np.ndarray, "context actio
 
 def _correct(
     system: NewtonSystem,
-    log_reference: Float[np.ndarray, "context action"],
+    log_reference: Float[np.ndarray, "active action"],
     walk: _Walk,
-    active: Int[np.ndarray, "context"],
+    active: Int[np.ndarray, "active"],
 ) -> _Correction:
     """Make one Newton correction at the target, with the tangent where it will be needed."""
     blocks, theta, s = system.blocks, walk.theta[active], walk.target[active]
@@ -156,7 +156,7 @@ def _decide(
     blocks: Blocks,
     log_reference: Float[np.ndarray, "context action"],
     walk: _Walk,
-    active: Int[np.ndarray, "context"],
+    active: Int[np.ndarray, "active"],
     correction: _Correction,
 ) -> None:
     """Finish, move on, go back or keep correcting, context by context."""
@@ -190,8 +190,8 @@ def _decide(
 
 
 def _growth(
-    tries: Int[np.ndarray, "context"], size: Float[np.ndarray, "context"]
-) -> Float[np.ndarray, "context"]:
+    tries: Int[np.ndarray, "active"], size: Float[np.ndarray, "active"]
+) -> Float[np.ndarray, "active"]:
     """Return the factor of the next step: a prediction's error grows with its square."""
     wanted = np.clip(np.sqrt(2 * _NEAR / np.maximum(size, 1e-12)), 0.5, 8.0)
     allowed = np.select([tries <= 1, tries == 2, tries == 3], [8.0, 3.0, 1.5], 0.7)
@@ -202,7 +202,7 @@ def _predict(
     blocks: Blocks,
     log_reference: Float[np.ndarray, "context action"],
     walk: _Walk,
-    which: Int[np.ndarray, "context"],
+    which: Int[np.ndarray, "active"],
 ) -> None:
     """Step along the tangent, no further than the largest move allowed."""
     base, tangent, reached = walk.base[which], walk.tangent[which], walk.reached[which]
@@ -222,5 +222,5 @@ def _predict(
     walk.tries[which] = 0
 
 
-def _finite(values: Float[np.ndarray, "context"]) -> Float[np.ndarray, "context"]:
+def _finite(values: Float[np.ndarray, "active"]) -> Float[np.ndarray, "active"]:
     return np.where(np.isfinite(values), values, np.inf)

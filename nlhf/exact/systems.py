@@ -7,7 +7,7 @@ skew, so the matrix is never singular, and a minimal-residual method needs two v
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -20,6 +20,7 @@ _INVISIBLE = 1e-60
 """Squared semi-norm below which a right-hand side moves no probability worth the name."""
 
 
+@runtime_checkable
 class NewtonSystem(Protocol):
     """The payoff operator of a batch of games and the linear systems it leads to."""
 

@@ -1,7 +1,7 @@
 """Payoff matrices as operators: dense arrays and products of thin factors."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -10,6 +10,7 @@ from nlhf.numerics import EPSILON
 from nlhf.results import read_only
 
 
+@runtime_checkable
 class Payoff(Protocol):
     """A payoff matrix A of the row player, known by its products."""
 

@@ -231,7 +231,7 @@ def checked_preference(matrix: ArrayLike) -> Float[np.ndarray, "*context respons
     if outside.max() > COMPLEMENT_TOLERANCE:
         where = tuple(int(i) for i in np.unravel_index(int(outside.argmax()), p.shape))
         raise InvalidProblem(
-            f"preference entry {where} is {p[where]!r}, outside [0, 1] "
+            f"preference entry {where} is {float(p[where])!r}, outside [0, 1] "
             f"(tolerance {COMPLEMENT_TOLERANCE:g})",
             "pass probabilities; divide win counts by the number of votes of the pair",
         )

@@ -1,5 +1,7 @@
 """Two-player zero-sum games in which each player has a reference and a temperature."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -41,8 +43,8 @@ class ZeroSumGame(TabularGame):
     def __init__(
         self,
         A: ArrayLike | LowRankPayoff,
-        references: tuple[ArrayLike | Policy | None, ArrayLike | Policy | None] = (None, None),
-        temperatures: tuple[float, float] = (0.0, 0.0),
+        references: Sequence[ArrayLike | Policy | None] = (None, None),
+        temperatures: Sequence[float] = (0.0, 0.0),
         weights: ArrayLike | None = None,
     ) -> None:
         self.payoff: Payoff = A if isinstance(A, LowRankPayoff) else _checked_payoff(A)

@@ -44,7 +44,7 @@ class Policy:
         if bad.any():
             where = _entry(bad)
             raise InvalidProblem(
-                f"policy entry {where} is {p[where]!r}", "probabilities are finite and at least 0"
+                f"policy entry {where} is {float(p[where])!r}", "probabilities are finite and at least 0"
             )
         off = np.abs(p.sum(axis=-1) - 1.0)
         if off.max() > PROBABILITY_TOLERANCE:
@@ -94,7 +94,7 @@ class Simplex:
         """
         strengths = [strength for _, strength in anchors]
         total = float(sum(strengths))
-        if not total > 0.0 or min(strengths) < 0.0:
+        if not total > 0.0 or any(s < 0.0 for s in strengths):
             raise HypothesisViolated(
                 "a proximal step needs non-negative strengths with a positive sum, "
                 f"got {strengths}",
