@@ -1,7 +1,11 @@
 from .algorithms.extragradient import Extragradient as Extragradient
 from .algorithms.loop import StopRule as StopRule
+from .analysis import Settings as Settings
+from .analysis import analyse_votes as analyse_votes
 from .certificates import certify as certify
 from .certificates import exploitability as exploitability
+from .data.counts import win_counts as win_counts
+from .data.votes_csv import read_votes as read_votes
 from .errors import NlhfError as NlhfError
 from .games.payoffs import LowRankPayoff as LowRankPayoff
 from .games.preference import LogOddsGame as LogOddsGame

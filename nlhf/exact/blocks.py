@@ -1,6 +1,7 @@
 """Products of simplices stored side by side: blockwise softmax and its covariance."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 from jaxtyping import Float
@@ -16,16 +17,17 @@ class Blocks:
         sizes: Number of actions of each player.
         strengths: Positive weight of each player, such that the payoff operator times it is skew:
             the temperatures.
+        slices: Where each player's actions lie.
     """
 
     sizes: tuple[int, ...]
     strengths: tuple[float, ...]
+    slices: tuple[slice, ...] = field(init=False)
 
-    @property
-    def slices(self) -> tuple[slice, ...]:
-        """Where each player's actions lie."""
-        ends = np.cumsum(self.sizes)
-        return tuple(slice(int(e) - n, int(e)) for e, n in zip(ends, self.sizes, strict=True))
+    def __post_init__(self) -> None:
+        ends = accumulate(self.sizes)
+        slices = tuple(slice(e - n, e) for e, n in zip(ends, self.sizes, strict=True))
+        object.__setattr__(self, "slices", slices)
 
     def softmax(
         self, logits: Float[np.ndarray, "context action"]

@@ -9,7 +9,9 @@ from nlhf.numerics import log_normalise, log_sum_exp
 
 _FEASIBLE = 1e-11
 """Payoff by which a constraint may fail, relative to the largest payoff."""
-_MAX_NEWTON = 200
+_MAX_NEWTON = 50
+_SMALLEST_STEP = 1e-4
+"""Of the way from the uniform reference, below which following it is given up."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +41,8 @@ def least_divergence(
     On the maximal support of the optimal face, and with equality on the columns that some optimal
     column strategy plays (Goldman and Tucker's strict complementarity), the minimiser is
     :math:`x \propto \mu e^{A w}` for multipliers w: free on those columns, non-negative on the
-    rest. Newton's method on the dual, with an active set for the rest.
+    rest. Newton's method on the dual, with an active set for the rest; where the reference is too
+    far away, along the references μᵗ from the uniform one.
 
     Args:
         matrix: A, payoffs of the row player.
@@ -58,7 +61,7 @@ def least_divergence(
     converged = False
     for _ in range(2 * slack.shape[1] + 2):
         multipliers[~active] = 0.0
-        multipliers[active], steps, met = _newton(slack[:, active], logs, multipliers[active])
+        multipliers[active], steps, met = _minimise(slack[:, active], logs, multipliers[active])
         total += steps
         if not met:
             break
@@ -75,6 +78,31 @@ def least_divergence(
     full = np.full(matrix.shape[0], -np.inf)
     full[support] = log_normalise(logs + slack @ multipliers)
     return LeastDivergence(full, converged, total)
+
+
+def _minimise(
+    slack: Float[np.ndarray, "row column"],
+    logs: Float[np.ndarray, "row"],
+    start: Float[np.ndarray, "column"],
+) -> tuple[Float[np.ndarray, "column"], int, bool]:
+    """Minimise log Σ μ exp(slack·w) over w, through references μᵗ where Newton alone fails.
+
+    Far from its minimum the function is nearly linear, which defeats Newton's method: with a
+    reference of 1e-12 the start is far. Every μᵗ starts from the minimiser of the one before.
+    """
+    w, total, met = _newton(slack, logs, start)
+    if met:
+        return w, total, True
+    w, reached, step = np.zeros_like(start), 0.0, 0.25
+    while reached < 1.0 and step > _SMALLEST_STEP:
+        target = min(1.0, reached + step)
+        trial, steps, met = _newton(slack, target * logs, w)
+        total += steps
+        if met:
+            w, reached, step = trial, target, 1.5 * step
+        else:
+            step *= 0.5
+    return w, total, reached >= 1.0
 
 
 def _newton(

@@ -114,7 +114,7 @@ def solve_matrix_game(game: SelfPlayGame | ZeroSumGame) -> Selection:
 def _select(
     matrix: Float[np.ndarray, "row column"],
     game: SelfPlayGame | ZeroSumGame,
-    references: tuple[Float[np.ndarray, "action"], ...],
+    references: tuple[np.ndarray, ...],
 ) -> list[LeastDivergence]:
     """Return the maximum-entropy optimal strategy of every distinct player."""
     if isinstance(game, SelfPlayGame):

@@ -1,6 +1,7 @@
 """Exact equilibria of KL-regularised zero-sum games, by following the branch in 1/temperature."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -64,7 +65,7 @@ def solve_regularised(game: SelfPlayGame | ZeroSumGame) -> RegularisedEquilibriu
         axis=-1,
     )
     threads = 1 if system.shape[1] < _ONE_THREAD_BELOW else None
-    with ThreadpoolController().limit(limits=threads, user_api="blas"):
+    with _blas().limit(limits=threads, user_api="blas"):
         end = follow_branch(system, log_reference)
     logits = log_reference + end.log_ratios
     profile = tuple(
@@ -72,6 +73,12 @@ def solve_regularised(game: SelfPlayGame | ZeroSumGame) -> RegularisedEquilibriu
         for b, reference in zip(blocks.slices, game.references, strict=True)
     )
     return RegularisedEquilibrium(profile, end.converged, end.iterations)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Look the BLAS libraries up once: it takes longer than solving a small game."""
+    return ThreadpoolController()
 
 
 def _dense_system(game: SelfPlayGame | ZeroSumGame, blocks: Blocks) -> NewtonSystem:

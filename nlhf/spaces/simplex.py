@@ -44,7 +44,8 @@ class Policy:
         if bad.any():
             where = _entry(bad)
             raise InvalidProblem(
-                f"policy entry {where} is {float(p[where])!r}", "probabilities are finite and at least 0"
+                f"policy entry {where} is {float(p[where])!r}",
+                "probabilities are finite and at least 0",
             )
         off = np.abs(p.sum(axis=-1) - 1.0)
         if off.max() > PROBABILITY_TOLERANCE:

@@ -22,6 +22,8 @@ LAYERS = [
     {"learning"},
     {"lm"},
     {"solving", "theorems", "testing"},
+    {"analysis"},
+    {"plotting"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -1,0 +1,159 @@
+"""Chosen and rejected responses, as preference data sets for language models store them."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nlhf.data.records import ANONYMOUS, Columns, Origin, assemble
+from nlhf.data.text import listed, quoted, read_bytes, read_text
+from nlhf.data.votes import Votes
+from nlhf.errors import InvalidData, MissingExtra
+
+FIELDS = ("prompt", "chosen", "rejected")
+GROUP = "group"
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows of a file as mappings, with what names them."""
+
+    rows: Sequence[object]
+    origin: Origin
+
+
+def read_comparisons(path: str | Path) -> Votes:
+    """Read `prompt, chosen, rejected` and optionally `group` from a `.jsonl` or `.parquet` file.
+
+    Every row is one vote for `chosen`. The ids of prompts and responses are their texts, so equal
+    texts are one response. A conversation (a list of messages, each with `role` and `content`) is
+    written as compact JSON with sorted keys, so equal conversations have equal ids. `group` names
+    the annotator; either every row has it or none. Other fields are ignored. There are no ties in
+    this format.
+
+    Raises:
+        InvalidData: The first thing that is wrong, with file, line or row, and field; also if
+            chosen and rejected are equal.
+        MissingExtra: A `.parquet` file, and pyarrow is not installed.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix == ".jsonl":
+        found = _read_jsonl(path)
+    elif suffix == ".parquet":
+        found = _read_parquet(path)
+    else:
+        raise InvalidData(
+            f"{path}: suffix {quoted(suffix)} is not one of .jsonl, .parquet",
+            "name the file by its format",
+        )
+    if not found.rows:
+        raise InvalidData(f"{path}: no comparisons", "write one row per comparison")
+    return _votes(found)
+
+
+def _votes(found: _Rows) -> Votes:
+    rows = [_checked(row, index, found.origin) for index, row in enumerate(found.rows)]
+    texts = {
+        field: [_text(row[field], field, index, found.origin) for index, row in enumerate(rows)]
+        for field in FIELDS
+    }
+    return assemble(
+        Columns(
+            prompt_id=texts["prompt"],
+            response_a=texts["chosen"],
+            response_b=texts["rejected"],
+            label=["a"] * len(rows),
+            annotator=_groups(rows, found.origin),
+        ),
+        found.origin,
+    )
+
+
+def _checked(row: object, index: int, origin: Origin) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise InvalidData(
+            f"{origin.at(index)}: {quoted(row)} is not an object with fields {', '.join(FIELDS)}",
+            'write {"prompt": ..., "chosen": ..., "rejected": ...} on every line',
+        )
+    missing = [field for field in FIELDS if row.get(field) is None]
+    if missing:
+        raise InvalidData(
+            f"{origin.at(index)}: no {' and no '.join(missing)}; the fields are {listed([*row])}",
+            f"the fields {', '.join(FIELDS)} are needed, {GROUP} is optional; a prompt that is "
+            "only implied by the beginning of both responses must be made a field",
+        )
+    return row
+
+
+def _groups(rows: Sequence[dict[str, Any]], origin: Origin) -> list[str]:
+    present = [row.get(GROUP) is not None for row in rows]
+    if not any(present):
+        return [ANONYMOUS] * len(rows)
+    if not all(present):
+        index = present.index(False)
+        raise InvalidData(
+            f"{origin.at(index)}: no {GROUP}, while {sum(present)} of {len(rows)} rows have one",
+            "give every row a group, or none",
+        )
+    groups = [str(group) if type(group) is int else group for group in (r[GROUP] for r in rows)]
+    for index, group in enumerate(groups):
+        if not isinstance(group, str):
+            raise InvalidData(
+                f"{origin.at(index)}: {GROUP} is {quoted(group)}, neither text nor an integer",
+                "name groups by text or integers",
+            )
+    return groups
+
+
+def _text(value: object, field: str, index: int, origin: Origin) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value and all(map(_is_message, value)):
+        return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    raise InvalidData(
+        f"{origin.at(index)}: {field} is {quoted(value)}, neither text nor a list of messages",
+        'write a text, or a list like [{"role": "user", "content": "..."}]',
+    )
+
+
+def _is_message(value: object) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("role"), str) and "content" in value
+
+
+def _read_jsonl(path: str | Path) -> _Rows:
+    # Lines end at \n only: JSON strings may contain the other characters that splitlines() cuts at.
+    numbered = enumerate(read_text(path).split("\n"), 1)
+    lines = [(number, line) for number, line in numbered if line.strip()]
+    numbers = [number for number, _ in lines]
+    rows = [_parse(line, f"{path}, line {number}", number == numbers[-1]) for number, line in lines]
+    return _Rows(rows, Origin(str(path), lambda index: f"line {numbers[index]}"))
+
+
+def _parse(line: str, where: str, last: bool) -> object:
+    try:
+        value: object = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        cut = "; it is the last line: the file may be cut" if last else ""
+        raise InvalidData(
+            f"{where}: not JSON ({error}): {quoted(line)}{cut}",
+            "write one complete JSON object per line; fetch a cut file again",
+        ) from error
+    return value
+
+
+def _read_parquet(path: str | Path) -> _Rows:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingExtra.of("pyarrow", "data") from error
+    content = read_bytes(path)
+    fix = "write it again with a Parquet writer; fetch a cut file again"
+    try:
+        table = parquet.ParquetFile(pyarrow.BufferReader(content))
+        present = [field for field in (*FIELDS, GROUP) if field in table.schema_arrow.names]
+        rows: Iterable[object] = table.read(columns=present).to_pylist()
+    except (pyarrow.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidData(f"{path}: not a readable Parquet file ({error})", fix) from error
+    return _Rows(list(rows), Origin(str(path), lambda index: f"row {index} (counted from 0)"))

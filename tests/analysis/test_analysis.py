@@ -1,0 +1,79 @@
+"""What the analysis adds to the solver: order, completion, choices, comparison with a reward."""
+
+import numpy as np
+import pytest
+
+import nlhf
+from nlhf.analysis import PayoffKind, Settings, analyse_preferences, analyse_votes
+from nlhf.data import WinCounts
+from nlhf.data.matrices import Preferences
+from nlhf.errors import InvalidData, InvalidProblem
+from nlhf.estimation import Completion
+
+
+def counts(name: str, wins) -> WinCounts:
+    wins = np.array(wins)
+    names = tuple(f"{name}{i}" for i in range(len(wins)))
+    return WinCounts(name, names, wins, np.zeros_like(wins))
+
+
+CYCLE = counts("cycle", [[0, 9, 2], [1, 0, 7], [8, 3, 0]])
+PAIR = counts("pair", [[0, 3], [1, 0]])
+OPEN = counts("open", [[0, 3, 0], [1, 0, 2], [0, 2, 0]])
+
+
+def test_prompts_of_different_sizes_keep_their_order():
+    analysis = analyse_votes([CYCLE, PAIR, OPEN], Settings(temperature=0.1))
+    assert [solution.prompt for solution in analysis.prompts] == ["cycle", "pair", "open"]
+    for solution in analysis.prompts:
+        alone = nlhf.solve(nlhf.PreferenceGame(solution.preference, temperature=0.1))
+        np.testing.assert_allclose(solution.policy, alone.policy, atol=1e-13)
+
+
+def test_pairs_never_compared_are_reported_and_the_rule_is_named():
+    analysis = analyse_votes([OPEN], Settings(temperature=0.1))
+    assert analysis.prompts[0].unseen == ((0, 2),)
+    assert any("1 pairs never compared, filled in by: half" in c for c in analysis.choices)
+    with pytest.raises(InvalidData, match="never compared"):
+        analyse_votes([OPEN], Settings(temperature=0.1, unseen=Completion.ERROR))
+
+
+def test_votes_that_are_bradley_terry_leave_nothing_to_gain_under_log_odds():
+    rewards = np.array([0.0, np.log(2), np.log(4)])
+    odds = np.exp(rewards[:, None] - rewards[None, :])
+    share = odds / (1 + odds)
+    wins = np.round(share * 15_000_000).astype(int)
+    np.fill_diagonal(wins, 0)
+    analysis = analyse_votes(
+        [counts("bt", wins)], Settings(temperature=0.5, payoff=PayoffKind.LOG_ODDS)
+    )
+    # Under log-odds the equilibrium is μ e^{r/τ}/Z: the reward's policy at scale τ (ne: theory).
+    assert analysis.baselines[0].exploitability < 1e-6
+    assert analysis.baselines[0].scale == pytest.approx(0.5, rel=2e-2)
+    expected = np.exp(rewards / 0.5)
+    np.testing.assert_allclose(analysis.prompts[0].policy, expected / expected.sum(), atol=1e-5)
+
+
+def test_a_cycle_is_beyond_any_reward():
+    # Around this cycle no reward tilts the policy the right way; the equilibrium does.
+    analysis = analyse_votes([CYCLE], Settings(temperature=0.05))
+    assert analysis.prompts[0].majority.condorcet_winners == ()
+    assert set(analysis.prompts[0].majority.cycle) == {0, 1, 2}
+    assert analysis.baselines[0].exploitability > 100 * analysis.largest_gap
+    assert analysis.baselines[0].exploitability > 1e-4
+
+
+def test_given_preferences_need_no_votes():
+    p = np.array([[[0.5, 0.9], [0.1, 0.5]]])
+    analysis = analyse_preferences(Preferences(("x",), (("a", "b"),), p), Settings(0.1))
+    exact = nlhf.solve(nlhf.PreferenceGame(p[0], temperature=0.1)).policy
+    np.testing.assert_allclose(analysis.prompts[0].policy, exact, atol=1e-14)
+    with pytest.raises(InvalidProblem, match="temperature"):
+        analyse_preferences(Preferences(("x",), (("a", "b"),), p), Settings(-1.0))
+
+
+def test_progress_is_told_of_every_stage():
+    told = []
+    analyse_votes([CYCLE, PAIR], Settings(), lambda stage, done, total: told.append((stage, total)))
+    assert {stage for stage, _ in told} == {"estimating", "fitting rewards"}
+    assert {total for _, total in told} == {2}
