@@ -28,6 +28,12 @@ point says nothing of the new one, and an action can overtake unseen."""
 _NEAR = 0.3
 """Local norm of a correction, and largest residual in nats, at which a point counts as on the
 branch. The residual is unweighted: a weighted one is blind to actions that have underflowed."""
+_FELT = 10.0
+"""Nats by which the rest of the residual may still move any action's payoff at an accepted point.
+At a low temperature a small error in the played actions is a large one in all others: a point
+accepted too early leads off the branch, and no step from there is small enough."""
+_SETTLED = 1e-8
+"""Local norm of a correction below which rounding decides, and nothing more can be asked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +69,17 @@ class _Walk:
 
 @dataclass(slots=True, eq=False)
 class _Correction:
-    """One Newton correction of some contexts, and what it tells of them."""
+    """One Newton correction of some contexts, and what it tells of them.
+
+    Attributes:
+        theta: The corrected point.
+        tangent: The branch's direction, where the target is not the last.
+        size: Local norm of the correction, under the old and the new distribution.
+        moved: Total variation between the two.
+        before: Largest residual, in nats, at the old point.
+        after: The same at the corrected point.
+        missed: Local norm of the residual at the corrected point.
+    """
 
     theta: Float[np.ndarray, "active action"]
     tangent: Float[np.ndarray, "active action"]
@@ -71,6 +87,7 @@ class _Correction:
     moved: Float[np.ndarray, "active"]
     before: Float[np.ndarray, "active"]
     after: Float[np.ndarray, "active"]
+    missed: Float[np.ndarray, "active"]
 
 
 def follow_branch(
@@ -129,26 +146,24 @@ def _correct(
     z = blocks.softmax(log_reference + theta)
     slope = system.product(z, active)
     residual = theta - s[:, None] * slope
-    newton, tangent = np.empty_like(theta), np.zeros_like(theta)
+    # At the target no tangent is needed: a right-hand side of zeros costs next to nothing.
     last = s >= 1.0
-    for group, wanted in ((np.flatnonzero(last), 1), (np.flatnonzero(~last), 2)):
-        if group.size:
-            right = (residual[group], slope[group])[:wanted]
-            solved = system.solve(z[group], s[group], right, active[group])
-            newton[group] = solved[0]
-            if wanted == 2:
-                tangent[group] = solved[1]
+    wanted = (residual,) if last.all() else (residual, np.where(last[:, None], 0.0, slope))
+    newton, *rest = system.solve(z, s, wanted, active)
+    tangent = rest[0] if rest else np.zeros_like(theta)
     corrected = theta - newton
     z_new = blocks.softmax(log_reference + corrected)
-    after = np.abs(corrected - s[:, None] * system.product(z_new, active)).max(axis=-1)
+    left = corrected - s[:, None] * system.product(z_new, active)
     spread = [(w * blocks.centre(w, newton) ** 2).sum(axis=-1) for w in (z, z_new)]
+    missed = np.sqrt((z_new * blocks.centre(z_new, left) ** 2).sum(axis=-1))
     return _Correction(
         theta=corrected,
         tangent=tangent,
         size=_finite(np.sqrt(np.maximum(*spread))),
         moved=_finite(blocks.moved(z, z_new)),
         before=np.abs(residual).max(axis=-1),
-        after=_finite(after),
+        after=_finite(np.abs(left).max(axis=-1)),
+        missed=_finite(missed),
     )
 
 
@@ -164,11 +179,16 @@ def _decide(
     walk.iterations[active] += 1
     walk.tries[active] += 1
     last = walk.target[active] >= 1.0
-    floor = 32 * EPSILON * (1.0 + np.abs(correction.theta).max(axis=-1))
-    stalled = (size < 1e-6) & (after < 1e-3) & (after >= 0.5 * correction.before)
+    # θ is payoffs over temperature: its size is also how much of an error in z it multiplies.
+    steepness = 1.0 + np.abs(correction.theta).max(axis=-1)
+    floor = 32 * EPSILON * steepness
+    settled = size < _SETTLED
+    rounded = np.maximum(1e-3, 64 * floor * steepness)
+    stalled = settled & (after < rounded) & (after >= 0.5 * correction.before)
     done = last & ((after <= floor) | stalled)
-    onward = ~last & (size < _NEAR) & (after < _NEAR) & (moved < _MAX_MOVE)
-    contracts = (walk.tries[active] == 1) | (size < 0.5 * walk.size[active]) | (size < 1e-9)
+    near = (size < _NEAR) & (after < _NEAR) & (moved < _MAX_MOVE)
+    onward = ~last & near & ((correction.missed * steepness < _FELT) | settled)
+    contracts = (walk.tries[active] == 1) | (size < 0.9 * walk.size[active]) | settled
     back = ~done & ~onward & ~((moved < _MAX_MOVE) & (size < 8.0) & contracts)
 
     kept = active[~back]

@@ -55,6 +55,8 @@ class DenseSystem:
 
     _MANY = 32
     """From so many contexts, products in one call beat one factorisation each."""
+    _COPIES = 3
+    """Subsets of contexts whose operators are kept: an iteration asks for each more than once."""
     _LARGE = 500
     """From so many actions, products beat a factorisation for a single context too."""
 
@@ -63,6 +65,8 @@ class DenseSystem:
         self.blocks = blocks
         self.shape = operator.shape[:2]
         self._hard = np.zeros(operator.shape[0], dtype=bool)
+        self._largest = np.maximum(operator.max(axis=(1, 2)), -operator.min(axis=(1, 2)))
+        self._gathered: dict[bytes, Float[np.ndarray, "context action action"]] = {}
 
     def product(self, z: Vectors, active: Int[np.ndarray, "context"]) -> Vectors:
         """Return K z for the active contexts."""
@@ -89,9 +93,12 @@ class DenseSystem:
             def apply(v: Vectors) -> Vectors:
                 return np.matmul(operator, v[..., None])[..., 0]
 
+            # An error in what C sees comes back multiplied by s K in what it does not see.
+            steepness = 1.0 + s[easy] * self._largest[active[easy]]
+            tolerance = np.minimum(0.01, 0.1 / steepness)
             for x, r in zip(out, right, strict=True):
                 x[easy], ok = minimal_residual(
-                    apply, self.blocks, z[easy], s[easy], r[easy], budget
+                    apply, self.blocks, z[easy], s[easy], r[easy], budget, tolerance
                 )
                 reached &= ok
             self._hard[active[easy[~reached]]] = True
@@ -105,7 +112,15 @@ class DenseSystem:
     def _rows(
         self, active: Int[np.ndarray, "context"]
     ) -> Float[np.ndarray, "context action action"]:
-        return self.operator if active.size == self.shape[0] else self.operator[active]
+        """Return the operators of the active contexts; the last few copies are kept for reuse."""
+        if active.size == self.shape[0]:
+            return self.operator
+        key = active.tobytes()
+        if key not in self._gathered:
+            if len(self._gathered) >= self._COPIES:
+                self._gathered.clear()
+            self._gathered[key] = self.operator[active]
+        return self._gathered[key]
 
     def _factorise(
         self,
@@ -115,10 +130,12 @@ class DenseSystem:
         active: Int[np.ndarray, "context"],
     ) -> tuple[Vectors, ...]:
         operator = self._rows(active)
-        matrix = operator * (-s[:, None, None] * z[:, None, :])
+        matrix = np.empty_like(operator)
         for b in self.blocks.slices:
-            mean = np.matmul(operator[:, :, b], z[:, b, None])[..., 0]
-            matrix[:, :, b] += (s[:, None] * mean)[:, :, None] * z[:, None, b]
+            # K C = (K − (K z) 1ᵀ) diag(z), block by block.
+            mean = np.matmul(operator[:, :, b], z[:, b, None])
+            np.subtract(operator[:, :, b], mean, out=matrix[:, :, b])
+            matrix[:, :, b] *= (-s[:, None] * z[:, b])[:, None, :]
         diagonal = np.arange(z.shape[1])
         matrix[:, diagonal, diagonal] += 1.0
         solved = np.linalg.solve(matrix, np.stack(right, axis=-1))
@@ -185,46 +202,45 @@ def minimal_residual(
     s: Float[np.ndarray, "context"],
     right: Vectors,
     budget: int,
-    tolerance: float = 1e-2,
+    tolerance: Float[np.ndarray, "context"],
 ) -> tuple[Vectors, Bool[np.ndarray, "context"]]:
     """Solve (I − s K C) x = r by Orthomin(1), which is GCR for the identity plus a skew operator.
 
-    One product an iteration. The residual is measured in the semi-norm of C; what C does not see
-    (actions of vanishing probability) is then filled in by x = r + s K C x, which holds exactly
-    at the solution. Source: Eisenstat, Elman & Schultz, SIAM J. Numer. Anal. 20 (1983), section 3.
+    One product and two inner products an iteration: with A = I − s K C, directions d and residuals
+    r, skewness gives ⟨r, A d⟩ = ‖r‖², and the next direction is r − (‖r‖²/‖r_before‖²) d, the
+    conjugate gradient recurrence with the other sign. Vectors are centred and carry the square
+    root of the weights, so that the semi-norm of C is a plain sum of squares. What C does not see
+    (actions of vanishing probability) is filled in at the end by x = r + s K C x, which holds
+    exactly at the solution. Source: Eisenstat, Elman & Schultz, SIAM J. Numer. Anal. 20 (1983),
+    section 3.
 
     Returns:
         The iterate and, per context, whether the residual fell below `tolerance` times its start.
     """
-    weigh, centre = blocks.weigh, blocks.centre
-    scale = s[:, None]
+    root = np.sqrt(blocks.weigh(z))
+    back = np.divide(z, root, out=np.zeros_like(z), where=root > 0.0)
+    shrunk = s[:, None] * root
 
-    def covariance(v: Vectors) -> Vectors:
-        return z * centre(z, v)
-
-    def dot(u: Vectors, v: Vectors) -> Float[np.ndarray, "context"]:
-        return np.einsum("xa,xa->x", u, weigh(v))
+    def square(v: Vectors) -> Float[np.ndarray, "context"]:
+        return np.asarray(np.einsum("xa,xa->x", v, v))
 
     tiny = np.finfo(np.float64).tiny
-    x = np.zeros_like(right)
-    residual, seen = right, covariance(right)
-    direction = residual
-    image = residual - scale * operator(seen)
-    start = dot(residual, seen)
-    reached = start <= _INVISIBLE
+    residual = root * blocks.centre(z, right)
+    direction, found = residual, np.zeros_like(residual)
+    size = square(residual)
+    enough = tolerance**2 * size
+    reached = size <= _INVISIBLE
     for _ in range(budget):
-        image_seen = covariance(image)
-        norm = np.maximum(dot(image, image_seen), tiny)
+        image = direction - shrunk * blocks.centre(z, operator(back * direction))
         # A context that has arrived rests: dividing rounding by rounding would throw it out.
-        step = np.where(reached, 0.0, dot(residual, image_seen) / norm)
-        x = x + step[:, None] * direction
-        residual = residual - step[:, None] * image
-        seen = covariance(residual)
-        reached |= dot(residual, seen) <= tolerance**2 * start
+        step = np.where(reached, 0.0, size / np.maximum(square(image), tiny))[:, None]
+        found += step * direction
+        residual = residual - step * image
+        left = square(residual)
+        reached |= left <= enough
         if reached.all():
             break
-        product = residual - scale * operator(seen)
-        turn = np.where(reached, 0.0, -dot(product, image_seen) / norm)
-        direction = residual + turn[:, None] * direction
-        image = product + turn[:, None] * image
-    return right + scale * operator(covariance(x)), reached
+        turn = np.where(reached, 0.0, left / np.maximum(size, tiny))[:, None]
+        direction = residual - turn * direction
+        size = left
+    return right + s[:, None] * operator(back * found), reached

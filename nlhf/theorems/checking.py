@@ -1,0 +1,240 @@
+"""Verdicts: what a search for violations allows to be said of a theorem."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum, unique
+from math import inf
+from typing import Any, Generic, TypeVar
+
+from nlhf.errors import HypothesisViolated
+from nlhf.streams import Stream
+from nlhf.theorems.search import Tally, descend, sample
+from nlhf.theorems.statement import Expected, Theorem
+
+X = TypeVar("X")
+
+DEFAULT_BUDGET = 200
+"""Instances per theorem: enough to see every control bite, in seconds."""
+
+_CONTROL_SHARE = 8
+"""A control gets the budget divided by this, but at least `_CONTROL_LEAST` instances."""
+
+_CONTROL_LEAST = 20
+
+
+@unique
+class Verdict(StrEnum):
+    """What a search found. No search proves anything, and no verdict says so."""
+
+    NOT_FALSIFIED = "not falsified"
+    """The claim was tested on instances satisfying its hypotheses, and held on all."""
+    FALSIFIED = "falsified"
+    """An instance satisfies the hypotheses and violates the claim beyond rounding."""
+    VACUOUS = "vacuous"
+    """Some part of the claim was never tested: no instance satisfied the hypotheses, or rounding
+    hid that part on all that did."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlReport:
+    """What dropping one hypothesis did.
+
+    Attributes:
+        hypothesis: The hypothesis that the instances violate; they satisfy all others.
+        bites: Instances on which the claim then fails beyond rounding.
+        instances: Instances evaluated.
+    """
+
+    hypothesis: str
+    bites: int
+    instances: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartReport:
+    """What was seen of one part of a claim.
+
+    Attributes:
+        name: The part; a claim of a single part calls it "claim".
+        instances: Instances on which it was decisive.
+        tightest: The scaled margin nearest to a violation; infinite if there was none.
+    """
+
+    name: str
+    instances: int
+    tightest: float
+
+
+@dataclass(frozen=True, eq=False)
+class Report(Generic[X]):
+    """The outcome of checking one theorem.
+
+    Attributes:
+        theorem: The theorem.
+        verdict: What the search found.
+        instances: Instances that satisfied the hypotheses and were decisive.
+        undecided: Instances that satisfied them but whose rounding hid the claim.
+        rejected: Instances that did not satisfy them.
+        violations: Instances that violate the claim.
+        tightest: The scaled margin of the witness; infinite if there is none.
+        witness: The instance nearest to a violation, or beyond; `None` if there was none.
+        parts: What was seen of each part of the claim.
+        controls: What dropping each hypothesis did.
+        certified: Whether the statement's counterexample passed its exact check.
+        seconds: Wall time.
+    """
+
+    theorem: Theorem[X]
+    verdict: Verdict
+    instances: int
+    undecided: int
+    rejected: int
+    violations: int
+    tightest: float
+    witness: X | None
+    parts: tuple[PartReport, ...]
+    controls: tuple[ControlReport, ...]
+    certified: bool
+    seconds: float
+
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """Everything that is not as expected, in words; empty iff all is."""
+        found = []
+        refuted = self.theorem.expected == Expected.REFUTED
+        wanted = Verdict.FALSIFIED if refuted else Verdict.NOT_FALSIFIED
+        if self.verdict != wanted:
+            found.append(f"expected {wanted}, found {self.verdict}")
+        if refuted and not self.certified:
+            found.append("its counterexample failed the exact check")
+        found.extend(
+            f"the control of {control.hypothesis!r} never breaks the claim "
+            f"({control.instances} instances): the hypothesis is not needed, "
+            "or the control is weak"
+            for control in self.controls
+            if control.bites == 0
+        )
+        return tuple(found)
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether the verdict is the expected one and every control bites."""
+        return not self.complaints
+
+
+def check(
+    theorem: Theorem[X],
+    budget: int = DEFAULT_BUDGET,
+    stream: Stream | None = None,
+    progress: Callable[[float], None] = lambda _: None,
+) -> Report[X]:
+    """Search for a violation of a theorem, and see each of its controls break the claim.
+
+    Three quarters of the budget go to sampling that climbs towards a violation, one quarter to
+    local searches from the worst instances; the sharp cases come on top. A theorem without
+    coordinates is only sampled.
+
+    Args:
+        theorem: The theorem.
+        budget: Instances to evaluate, at least 1; each control gets an eighth of it, at least 20.
+        stream: Randomness; `Stream(0)` by default. The same stream gives the same report.
+        progress: Called with the share of the work that is done.
+
+    Returns:
+        The report. Its verdict is `VACUOUS` if nothing was tested.
+
+    Raises:
+        HypothesisViolated: If the budget is not positive.
+    """
+    if budget < 1:
+        raise HypothesisViolated(f"the budget is {budget} instances", "give at least 1")
+    start = time.perf_counter()
+    stream = (stream if stream is not None else Stream(0)).child(theorem.key)
+    each = max(_CONTROL_LEAST, budget // _CONTROL_SHARE)
+    total = len(theorem.sharp) + budget + each * len(theorem.controls)
+    done = 0
+
+    def notify() -> None:
+        nonlocal done
+        done += 1
+        progress(min(1.0, done / total))
+
+    tally = Tally(theorem.satisfied, theorem.margin, notify)
+    for instance in theorem.sharp:
+        tally.see(instance)
+    local = budget // 4 if theorem.coordinates is not None else 0
+    sample(theorem.instances, tally, budget - local, _seed(stream.child("instances")))
+    if theorem.coordinates is not None:
+        # The engine may end early; what it leaves goes to the local searches.
+        left = len(theorem.sharp) + budget - tally.evaluated
+        descend(theorem.coordinates, tally, min(left, budget))
+    controls = tuple(
+        _control(theorem, name, each, stream.child("control", name), notify)
+        for name in theorem.controls
+    )
+    progress(1.0)
+    nearest = [seen.worst[0] for seen in tally.parts.values() if seen.worst]
+    margin, witness = max(nearest, key=lambda pair: pair[0].excess, default=(None, None))
+    return Report(
+        theorem=theorem,
+        verdict=_verdict(tally),
+        instances=tally.evaluated - tally.undecided,
+        undecided=tally.undecided,
+        rejected=tally.rejected,
+        violations=tally.violations,
+        tightest=inf if margin is None else margin.scaled + 0.0,  # no negative zeros
+        witness=witness,
+        parts=tuple(
+            PartReport(name, seen.decided, seen.worst[0][0].scaled + 0.0 if seen.worst else inf)
+            for name, seen in tally.parts.items()
+        ),
+        controls=controls,
+        certified=theorem.counterexample is not None and theorem.counterexample.check(),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def verify(
+    theorems: Sequence[Theorem[Any]],
+    budget: int = DEFAULT_BUDGET,
+    stream: Stream | None = None,
+    progress: Callable[[str, float], None] = lambda _key, _share: None,
+) -> tuple[Report[Any], ...]:
+    """Check several theorems; the report of each does not depend on the others.
+
+    Args:
+        theorems: The theorems.
+        budget: Instances per theorem.
+        stream: Randomness; `Stream(0)` by default.
+        progress: Called with the key of the theorem under way and the share of its work done.
+
+    Returns:
+        One report per theorem, in order.
+
+    Raises:
+        HypothesisViolated: If the budget is not positive.
+    """
+    return tuple(
+        check(theorem, budget, stream, lambda share, key=theorem.key: progress(key, share))  # type: ignore[misc]
+        for theorem in theorems
+    )
+
+
+def _control(
+    theorem: Theorem[X], name: str, count: int, stream: Stream, notify: Callable[[], None]
+) -> ControlReport:
+    tally = Tally(lambda x: theorem.violates_only(name, x), theorem.margin, notify)
+    sample(theorem.controls[name], tally, count, _seed(stream))
+    return ControlReport(name, tally.violations, tally.evaluated)
+
+
+def _verdict(tally: Tally[X]) -> Verdict:
+    if tally.violations:
+        return Verdict.FALSIFIED
+    tested = bool(tally.parts) and all(seen.decided for seen in tally.parts.values())
+    return Verdict.NOT_FALSIFIED if tested else Verdict.VACUOUS
+
+
+def _seed(stream: Stream) -> int:
+    return int(stream.generator().integers(2**63))
