@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -146,7 +147,7 @@ class Settings:
     payoff: PayoffKind = PayoffKind.PROBABILITY
     smoothing: float = 0.0
     unseen: Completion = Completion.HALF
-    algorithm: Algorithm[Sequence[object]] | None = None
+    algorithm: Algorithm[Any] | None = None
     stop: StopRule = field(default_factory=StopRule)
 
 

@@ -39,7 +39,8 @@ def plot_analysis(analysis: Analysis | VoteAnalysis, path: str | Path) -> None:
         x=0.01,
         ha="left",
     )
-    above, below = figure.subfigures(2, 1, height_ratios=[0.9 + height, 3.6])
+    halves: Any = figure.subfigures(2, 1, height_ratios=[0.9 + height, 3.6])
+    above, below = halves
     policies, gaps = above.subplots(1, 2, sharey=True, width_ratios=[1.6, 1.0])
     _draw_policies(policies, shown)
     _draw_gaps(gaps, analysis, len(shown))

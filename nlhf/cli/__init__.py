@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     printed there too, one line each.
     """
     command = tyro.cli(
-        Command,  # type: ignore[arg-type]  # a union of annotated types is what tyro documents
+        Command,
         prog="nlhf",
         description=_DESCRIPTION,
         args=arguments,

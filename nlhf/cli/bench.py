@@ -21,13 +21,12 @@ class Bench:
     """Measure the solvers against cvxpy, extragradient and pygambit; needs a checkout.
 
     Appends one row per method and case to rows.jsonl, with commit, versions and machine; what is
-    there for the same commit is not measured again. Suites: quick (seconds), targets, sizes,
-    batches, memory, and full (all but quick, about ten minutes). Set NLHF_PYGAMBIT_PYTHON to an
-    interpreter that has pygambit to include it. Exit code 0, or 1 if a measurement failed.
+    there for the same commit is not measured again. Exit code 0, or 1 if a measurement failed.
     """
 
     suite: tyro.conf.Positional[str]
-    """Which suite to run."""
+    """quick (a few seconds), targets, sizes, batches, memory, or full: all but quick, five to ten
+    minutes. Set NLHF_PYGAMBIT_PYTHON to an interpreter that has pygambit to include it."""
     out: Path | None = None
     """Folder of the results; by default benchmarks/results of the checkout."""
     json: bool = False

@@ -132,8 +132,8 @@ def sample(strategy: Strategy[X], tally: Tally[X], count: int, seed: int) -> Non
         phases=(Phase.generate, Phase.target),
         suppress_health_check=tuple(HealthCheck),
     )
-    drawn: Any = strategy
-    engine: Any = seeded(seed)(configure(given(drawn)(evaluate)))
+    of: Any = given  # typed for its own strategies only
+    engine: Any = seeded(seed)(configure(of(strategy)(evaluate)))
     with suppress(Unsatisfiable), warnings.catch_warnings():
         # Unsatisfiable: nothing satisfied the hypotheses, and the tally says so. The warning:
         # run-time type checkers look at random entries of what a strategy computes with.

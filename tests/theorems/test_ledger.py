@@ -49,8 +49,8 @@ def test_two_theorems_of_one_key_are_an_error(monkeypatch):
 
 
 def test_an_unknown_key_names_near_ones():
-    with pytest.raises(InvalidProblem, match=r"(?s)'prodct'.*did you mean product\?"):
-        select((TRUE, FALSE), ("prodct",))
+    with pytest.raises(InvalidProblem, match=r"(?s)'prod-uct'.*did you mean product\?"):
+        select((TRUE, FALSE), ("prod-uct",))
     with pytest.raises(InvalidProblem, match="choose among"):
         select((TRUE, FALSE), ("zzz",))
 

@@ -135,7 +135,8 @@ def test_extragradient_from_a_corner_reaches_the_equilibrium():
     cycle = game(ROCK_PAPER_SCISSORS, (0.6, 0.3, 0.1), 0.2)
     start = np.array([[0.0, -50.0, -50.0]]), np.array([[-50.0, -50.0, 0.0]])
     row, column = equilibrium.iterate_from(cycle, *start)
-    solved = nlhf.solve(nlhf.PreferenceGame(ROCK_PAPER_SCISSORS, (0.6, 0.3, 0.1), 0.2)).policy
+    reference = nlhf.Policy(cycle.log_reference[0])
+    solved = nlhf.solve(nlhf.PreferenceGame(ROCK_PAPER_SCISSORS, reference, 0.2)).policy
     assert np.abs(np.exp(row[0]) - solved).max() < 1e-9
     assert np.abs(np.exp(column[0]) - solved).max() < 1e-9
 
@@ -196,12 +197,18 @@ def test_the_gap_equals_the_divergence_where_nothing_is_at_stake():
 
 @pytest.mark.parametrize("constant", [1, 2, 7, 100, 1000])
 def test_the_reverse_divergence_exceeds_every_multiple_of_the_gap(constant):
-    exponent = gap.breaking_exponent(Fraction(constant))
-    mp.mp.dps = 400
-    q = mp.mpf(2) ** -exponent
-    reverse = -mp.log(2) - (mp.log(q) + mp.log(1 - q)) / 2
-    forward = mp.log(2) + q * mp.log(q) + (1 - q) * mp.log(1 - q)
+    mp.mp.dps = 1300
+
+    def divergences(exponent: int):
+        q = mp.mpf(2) ** -exponent
+        reverse = -mp.log(2) - (mp.log(q) + mp.log(1 - q)) / 2
+        return reverse, mp.log(2) + q * mp.log(q) + (1 - q) * mp.log(1 - q)
+
+    least = gap.breaking_exponent(Fraction(constant))
+    reverse, forward = divergences(least)
     assert reverse > constant * forward
+    exponent = 2 * least
+    reverse, forward = divergences(exponent)
     instance = gap.Claimed(float(constant), gap.tied(-exponent * log(2.0)))
     margin = gap.GAP_CONTROLS_REVERSE_KL.margin(instance)
     assert margin.value == pytest.approx(float(constant * forward - reverse), rel=1e-9)
@@ -238,7 +245,7 @@ def test_two_equilibria_of_two_responses_are_apart_by_the_closed_form(delta, tau
     matrix = np.array([[0.5, p], [1.0 - p, 0.5]])
     odds = []
     for make in (nlhf.LogOddsGame, nlhf.PreferenceGame):
-        found = nlhf.solve(make(matrix, (mu, 1 - mu), tau)).log_policy
+        found = nlhf.solve(make(matrix, nlhf.Policy(logs(mu, 1 - mu)[0]), tau)).log_policy
         odds.append(found[0] - found[1])
     apart = (delta - p + 0.5) / tau
     assert odds[0] - odds[1] == pytest.approx(apart, rel=1e-9, abs=1e-9)

@@ -15,9 +15,9 @@ ALL = pytest.mark.parametrize("theorem", nlhf_theory.ALL, ids=lambda theorem: th
 
 @ALL
 def test_every_verdict_is_the_expected_one_and_every_control_bites(theorem):
-    report = check(theorem, 40, Stream(1))
+    report = check(theorem, 30, Stream(1))
     assert report.complaints == ()
-    assert report.instances + report.undecided >= 30
+    assert report.instances + report.undecided >= 25
     assert report.rejected == 0, "the generator leaves the hypotheses"
 
 

@@ -1,0 +1,250 @@
+"""Faults that the test suite must catch: a text of one file, what to put there, who must object.
+
+`python tests/mutations/run.py [KEY ...]` plants them one at a time in a copy of the checkout.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One seeded fault.
+
+    Attributes:
+        key: A short name.
+        file: The file, relative to the checkout.
+        old: The text to replace; it stands there exactly once.
+        new: What replaces it.
+        tests: The tests that run; one of them must fail.
+    """
+
+    key: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+CERTIFY = ("tests/certificates",)
+SIMPLEX = ("tests/properties/test_simplex.py",)
+NUMERICS = ("tests/properties/test_numerics.py",)
+SOLVE = ("tests/solving", "tests/certificates")
+HARD = ("tests/exactness/test_hard_games.py", "tests/exactness/test_invariances.py")
+ZERO = ("tests/exactness/test_temperature_zero.py",)
+CHECKING = ("tests/theorems",)
+LEDGER = ("tests/theory",)
+
+CERTIFICATES = "nlhf/certificates.py"
+SYSTEMS = "nlhf/exact/systems.py"
+REGULARISED = "nlhf/exact/regularised.py"
+
+FAULTS = (
+    # The judge
+    Fault(
+        "gap-of-one-player",
+        CERTIFICATES,
+        "gap = game.multiplicity * np.sum(gains, axis=0)",
+        "gap = np.sum(gains, axis=0)",
+        CERTIFY,
+    ),
+    Fault(
+        "gain-without-temperature",
+        CERTIFICATES,
+        "temperature * kl_divergence(policy",
+        "kl_divergence(policy",
+        CERTIFY,
+    ),
+    Fault(
+        "worst-response-for-best",
+        CERTIFICATES,
+        "space.prox(payoff, [(reference",
+        "space.prox(-payoff, [(reference",
+        CERTIFY,
+    ),
+    Fault(
+        "divergence-turned-round",
+        CERTIFICATES,
+        "kl_divergence(policy.log_probabilities, response.log_probabilities)",
+        "kl_divergence(response.log_probabilities, policy.log_probabilities)",
+        CERTIFY,
+    ),
+    Fault(
+        "distance-too-short",
+        CERTIFICATES,
+        "np.sqrt(2.0 * np.maximum(gap",
+        "np.sqrt(0.2 * np.maximum(gap",
+        CERTIFY,
+    ),
+    Fault(
+        "weights-forgotten",
+        CERTIFICATES,
+        "weighted_mean(gap, game.weights) / share",
+        "float(gap.mean()) / share",
+        CERTIFY,
+    ),
+    Fault(
+        "exploitability-not-shared",
+        CERTIFICATES,
+        "players = game.multiplicity * len(profile)",
+        "players = len(profile)",
+        CERTIFY,
+    ),
+    Fault(
+        "mean-deviation-at-zero",
+        CERTIFICATES,
+        "payoff.max(axis=-1) - expectation",
+        "payoff.mean(axis=-1) - expectation",
+        CERTIFY,
+    ),
+    # Geometry and numerics
+    Fault(
+        "strengths-not-normalised",
+        "nlhf/spaces/simplex.py",
+        "a.log_probabilities * (s / total)",
+        "a.log_probabilities * s",
+        SIMPLEX,
+    ),
+    Fault(
+        "payoff-not-over-strength",
+        "nlhf/spaces/simplex.py",
+        "logits + payoff / total",
+        "logits + payoff",
+        SIMPLEX,
+    ),
+    Fault(
+        "series-coefficient",
+        "nlhf/numerics.py",
+        "(1 / 6 + series",
+        "(1 / 3 + series",
+        NUMERICS,
+    ),
+    Fault(
+        "divergence-loses-heavy-terms",
+        "nlhf/numerics.py",
+        "heavy = np.exp(q) - mass -",
+        "heavy = np.exp(q) + mass -",
+        NUMERICS,
+    ),
+    # Games
+    Fault(
+        "payoff-transposed",
+        "nlhf/games/payoffs.py",
+        "np.matmul(self.matrix, y[..., None])[..., 0]",
+        "np.matmul(y[..., None, :], self.matrix)[..., 0, :]",
+        SOLVE,
+    ),
+    Fault(
+        "column-player-cooperates",
+        "nlhf/games/zero_sum.py",
+        "-self.payoff.columns(x.probabilities)",
+        "self.payoff.columns(x.probabilities)",
+        SOLVE,
+    ),
+    Fault(
+        "log-odds-reversed",
+        "nlhf/games/preference.py",
+        "odds = logs - np.swapaxes(logs, -1, -2)",
+        "odds = np.swapaxes(logs, -1, -2) - logs",
+        ("tests/analysis/test_analysis.py",),
+    ),
+    Fault(
+        "game-forgets-its-reference",
+        "nlhf/games/tabular.py",
+        "for p, s in anchors] + own)",
+        "for p, s in anchors])",
+        SOLVE,
+    ),
+    # The exact solver
+    Fault(
+        "operator-without-temperature",
+        REGULARISED,
+        "DenseSystem(centred / game.temperature, blocks)",
+        "DenseSystem(centred, blocks)",
+        SOLVE,
+    ),
+    Fault(
+        "stacked-sign",
+        REGULARISED,
+        "-np.swapaxes(matrix, 1, 2) / t2",
+        "np.swapaxes(matrix, 1, 2) / t2",
+        HARD,
+    ),
+    Fault(
+        "temperatures-swapped",
+        REGULARISED,
+        "stacked[:, :rows, rows:] = matrix / t1",
+        "stacked[:, :rows, rows:] = matrix / t2",
+        HARD,
+    ),
+    Fault(
+        "covariance-without-mean",
+        SYSTEMS,
+        "moment -= np.outer(",
+        "moment -= 0 * np.outer(",
+        HARD,
+    ),
+    Fault(
+        "stops-far-from-the-branch-end",
+        "nlhf/exact/branch.py",
+        "floor = 32 * EPSILON * steepness",
+        "floor = 1e-3 * steepness",
+        HARD,
+    ),
+    Fault(
+        "selection-without-reference",
+        "nlhf/exact/entropy.py",
+        "full[support] = log_normalise(logs + slack @ multipliers)",
+        "full[support] = log_normalise(slack @ multipliers)",
+        ZERO,
+    ),
+    Fault(
+        "support-too-small",
+        "nlhf/exact/matrix_game.py",
+        "solution.x[rows:] > 0.5",
+        "solution.x[:rows] > 0.5",
+        ZERO,
+    ),
+    # Theorems
+    Fault(
+        "violation-sign",
+        "nlhf/theorems/statement.py",
+        "return self.excess > 0.0",
+        "return self.excess < 0.0",
+        CHECKING,
+    ),
+    Fault(
+        "rounding-ignored",
+        "nlhf/theorems/statement.py",
+        "-(self.value + self.rounding) / self.scale",
+        "-self.value / self.scale",
+        CHECKING,
+    ),
+    Fault(
+        "search-climbs-down",
+        "nlhf/theorems/search.py",
+        "target(_bounded(part.excess), label=name)",
+        "target(_bounded(-part.excess), label=name)",
+        CHECKING,
+    ),
+    Fault(
+        "local-search-climbs-down",
+        "nlhf/theorems/search.py",
+        "_FAR if part is None else -_bounded(part.excess)",
+        "_FAR if part is None else _bounded(part.excess)",
+        CHECKING,
+    ),
+    Fault(
+        "toothless-controls-pass",
+        "nlhf/theorems/checking.py",
+        "if control.bites == 0",
+        "if control.bites < 0",
+        CHECKING,
+    ),
+    Fault(
+        "nothing-tested-passes",
+        "nlhf/theorems/checking.py",
+        "return Verdict.NOT_FALSIFIED if tested else Verdict.VACUOUS",
+        "return Verdict.NOT_FALSIFIED",
+        CHECKING,
+    ),
+)

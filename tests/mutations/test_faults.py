@@ -1,0 +1,42 @@
+"""The test suite is tested: every seeded fault makes it fail, and without a fault it passes."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.mutations.faults import FAULTS, Fault
+from tests.mutations.run import caught
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_there_are_enough_faults_in_solver_certificates_and_theorems():
+    assert len(FAULTS) >= 20
+    assert len({fault.key for fault in FAULTS}) == len(FAULTS)
+    places = {fault.file.split("/")[1] for fault in FAULTS}
+    assert {"exact", "certificates.py", "theorems", "games", "spaces"} <= places
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.key)
+def test_the_text_to_replace_is_still_there(fault):
+    assert (ROOT / fault.file).read_text().count(fault.old) == 1
+    for path in fault.tests:
+        assert (ROOT / path).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.key)
+def test_the_fault_is_caught(fault):
+    assert caught(fault)
+
+
+@pytest.mark.slow
+def test_control_a_change_that_is_no_fault_is_not_caught():
+    harmless = Fault(
+        "harmless",
+        "nlhf/certificates.py",
+        "gains, roundings, witness = [], [], []",
+        "gains, roundings, witness = list(), list(), list()",
+        ("tests/certificates",),
+    )
+    assert not caught(harmless)
