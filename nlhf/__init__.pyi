@@ -18,3 +18,5 @@ from .results import Stop as Stop
 from .solving import solve as solve
 from .spaces.simplex import Policy as Policy
 from .streams import Stream as Stream
+
+__version__: str

@@ -121,7 +121,7 @@ def _improvement(
     space = game.spaces[player]
     if temperature == 0.0:
         gain = np.atleast_1d(payoff.max(axis=-1) - expectation(policy.log_probabilities, payoff))
-        return gain, np.full_like(gain, 2 * game.payoff.rounding), space.best_response(payoff)
+        return gain, 2 * game.payoff.rounding, space.best_response(payoff)
     reference = game.references[player]
     response = space.prox(payoff, [(reference, temperature)]).strategy
     gain = np.atleast_1d(
@@ -129,7 +129,9 @@ def _improvement(
     )
     # An error e in log b changes KL(π‖b) by at most e‖b − π‖₁ + e² to second order.
     spread = np.atleast_1d(np.abs(response.probabilities - policy.probabilities).sum(axis=-1))
-    scale = np.abs(reference.log_probabilities).max() + np.abs(payoff).max() / temperature
+    scale = np.atleast_1d(
+        np.abs(reference.log_probabilities).max(axis=-1) + np.abs(payoff).max(axis=-1) / temperature
+    )
     error = 2 * game.payoff.rounding / temperature + 8 * EPSILON * scale
     rounding = temperature * (error * spread + error**2) + 8 * EPSILON * gain
     return gain, rounding, response

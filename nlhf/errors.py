@@ -98,10 +98,6 @@ class Degenerate(NlhfWarning):
     """The data leave something undetermined, and a named choice was made."""
 
 
-class Vacuous(NlhfWarning):
-    """A statement holds only because nothing satisfies its hypotheses."""
-
-
 def _solver_failed(found: str, fix: str, solver: str, status: str) -> SolverFailed:
     return SolverFailed(found, fix, solver=solver, status=status)
 

@@ -1,7 +1,8 @@
 """Log-domain arithmetic on the last axis, divergences, and the named tolerances.
 
 Distributions are stored as log-probabilities in float64. `-inf` is a probability of zero and
-contributes nothing; no function here returns `nan` for finite or `-inf` input.
+contributes nothing; no function here returns `nan` for finite or `-inf` input, but for the
+normalisation of a vector without any mass, which has none.
 """
 
 import numpy as np
@@ -91,10 +92,3 @@ def kl_divergence(
     heavy = np.exp(q) - mass - mass * np.where(large, ratio, 0.0)
     terms = np.where(live, np.where(large, heavy, bulk), np.exp(q))
     return np.asarray(terms.sum(axis=-1))
-
-
-def covariance_apply(
-    p: Float[np.ndarray, "*batch action"], v: Float[np.ndarray, "*batch action"]
-) -> Float[np.ndarray, "*batch action"]:
-    r"""Return :math:`(\mathrm{diag}(p) - p p^\top) v`, the softmax Jacobian at p applied to v."""
-    return p * (v - (p * v).sum(axis=-1, keepdims=True))

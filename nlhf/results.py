@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from math import isfinite
 from typing import Any, Generic, NoReturn, TypeVar
 
 import numpy as np
@@ -105,7 +106,9 @@ class Bound:
 
     @classmethod
     def exact(cls, value: float, units: Units, rounding: float = 0.0) -> "Bound":
-        """Return a number known up to `rounding` on either side."""
+        """Return a number known up to `rounding` on either side; an infinite one is just that."""
+        if not isfinite(value):
+            return cls(value, Knows.EXACT, units, value, value)
         return cls(value, Knows.EXACT, units, value - rounding, value + rounding)
 
 
@@ -242,12 +245,11 @@ class Solution(Generic[S]):
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """Return a contiguous array that cannot be written to."""
-    frozen = np.ascontiguousarray(array)
-    if frozen is array and array.flags.writeable:
-        frozen = array.copy()
-    frozen.flags.writeable = False
-    return frozen
+    """Return a contiguous array that nobody can write to: a copy, unless it is one already."""
+    if array.flags.writeable or array.base is not None or not array.flags.c_contiguous:
+        array = np.array(array, order="C")
+        array.flags.writeable = False
+    return array
 
 
 def weighted_mean(
@@ -257,8 +259,30 @@ def weighted_mean(
     return float(np.dot(values, weights))
 
 
-def unwrap(name: str, items: Sequence[S], count: int) -> tuple[S, ...]:
+def float_array(name: str, values: object) -> np.ndarray:
+    """Return the values as a float64 array.
+
+    Raises:
+        InvalidProblem: If they are not real numbers in rows of equal length.
+    """
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"entries of type {array.dtype}")
+        return array.astype(np.float64, copy=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidProblem(
+            f"{name} cannot be read as an array of numbers: {error}",
+            "pass real numbers, in rows of equal length",
+        ) from error
+
+
+def unwrap(name: str, items: object, count: int) -> tuple[Any, ...]:
     """Return the items as a tuple after checking that there are `count` of them."""
+    if not isinstance(items, Sequence | np.ndarray) or isinstance(items, str):
+        raise InvalidProblem(
+            f"{name} is {items!r}, not a sequence of {count}", f"pass a tuple of {count}"
+        )
     if len(items) != count:
         raise InvalidProblem(
             f"{name} has {len(items)} entries, expected {count}", f"pass exactly {count}"

@@ -7,7 +7,7 @@ from typing import Any
 from nlhf.algorithms.loop import StopRule, iterate
 from nlhf.certificates import certify
 from nlhf.errors import Approximate, Unsupported
-from nlhf.exact.matrix_game import solve_matrix_game
+from nlhf.exact.matrix_game import MAXIMUM_ENTROPY, VERTEX, solve_matrix_game
 from nlhf.exact.regularised import solve_regularised
 from nlhf.games.preference import SelfPlayGame
 from nlhf.games.zero_sum import ZeroSumGame
@@ -88,13 +88,21 @@ def _solve_exactly(game: SelfPlayGame | ZeroSumGame) -> Solution[Policy]:
             "make both positive or both zero",
         )
     selection = solve_matrix_game(game)
+    if selection.unselected:
+        warnings.warn(
+            f"the maximum-entropy selection failed in contexts {list(selection.unselected[:10])} "
+            f"({len(selection.unselected)} in all): a vertex of the linear program is returned "
+            "there, see the certificate for its gap",
+            Approximate,
+            stacklevel=3,
+        )
     return Solution(
         profile=selection.profile,
         certificate=certify(game, selection.profile),
-        stop=Stop.SOLVER,
+        stop=Stop.STALLED if selection.unselected else Stop.SOLVER,
         provenance=Provenance(
             method="linear programming (HiGHS) and maximum-entropy selection",
-            choices=(selection.choice,),
+            choices=(MAXIMUM_ENTROPY, VERTEX) if selection.unselected else (MAXIMUM_ENTROPY,),
             iterations=selection.iterations,
             seconds=time.perf_counter() - start,
         ),

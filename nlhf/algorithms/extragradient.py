@@ -1,6 +1,7 @@
 """Extragradient: two proximal steps from the same point."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from nlhf.errors import HypothesisViolated
@@ -34,8 +35,10 @@ class Extragradient:
     step_size: float = 2.0
 
     def __post_init__(self) -> None:
-        if not self.step_size > 0.0:
-            raise HypothesisViolated(f"step_size is {self.step_size}", "pass a positive number")
+        if not 0.0 < self.step_size < inf:
+            raise HypothesisViolated(
+                f"step_size is {self.step_size}", "pass a positive finite number"
+            )
 
     def init(self, game: Game[Any, Any], start: Profile[Any]) -> Profile[Any]:
         """Start at the given profile."""

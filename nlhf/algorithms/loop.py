@@ -14,6 +14,9 @@ S = TypeVar("S")
 D = TypeVar("D", bound=Dual)
 
 
+_WANTED = "gap >= 0, max_seconds > 0, and whole numbers max_iterations >= 0, judge_every >= 1"
+
+
 @dataclass(frozen=True, slots=True)
 class StopRule:
     """When a run ends.
@@ -31,12 +34,15 @@ class StopRule:
     judge_every: int = 10
 
     def __post_init__(self) -> None:
-        if not self.gap >= 0.0 or self.max_iterations < 0 or self.judge_every < 1:
-            raise HypothesisViolated(
-                f"stop rule has gap {self.gap}, max_iterations {self.max_iterations}, "
-                f"judge_every {self.judge_every}",
-                "gap >= 0, max_iterations >= 0 and judge_every >= 1",
-            )
+        whole = isinstance(self.max_iterations, int) and isinstance(self.judge_every, int)
+        if not (
+            whole
+            and self.gap >= 0.0
+            and self.max_seconds > 0.0
+            and self.max_iterations >= 0
+            and self.judge_every >= 1
+        ):
+            raise HypothesisViolated(f"{self} makes no sense", _WANTED)
 
 
 def iterate(

@@ -32,6 +32,9 @@ _FELT = 10.0
 """Nats by which the rest of the residual may still move any action's payoff at an accepted point.
 At a low temperature a small error in the played actions is a large one in all others: a point
 accepted too early leads off the branch, and no step from there is small enough."""
+_COLLAPSED = 1e-11
+"""Step, relative to the way behind it, that tells of such a point: the context sets out again from
+the references, allowed a tenth of the nats."""
 _SETTLED = 1e-8
 """Local norm of a correction below which rounding decides, and nothing more can be asked for."""
 
@@ -65,6 +68,7 @@ class _Walk:
     tries: Int[np.ndarray, "context"]
     iterations: Int[np.ndarray, "context"]
     done: Bool[np.ndarray, "context"]
+    felt: Float[np.ndarray, "context"]
 
 
 @dataclass(slots=True, eq=False)
@@ -110,29 +114,49 @@ def follow_branch(
                 break
             correction = _correct(system, log_reference[active], walk, active)
             _decide(system.blocks, log_reference, walk, active, correction)
+            collapsed = walk.step[active] < _COLLAPSED * walk.reached[active]
+            astray = active[collapsed & (walk.target[active] < 1.0)]
+            if astray.size:
+                walk.felt[astray] *= 0.1
+                _set_out(system, log_reference, walk, astray)
     return BranchEnd(walk.theta, walk.done, walk.iterations)
 
 
 def _begin(system: NewtonSystem, log_reference: Float[np.ndarray, "context action"]) -> _Walk:
     contexts = log_reference.shape[0]
-    everyone = np.arange(contexts)
-    z = system.blocks.softmax(log_reference)
-    tangent = system.product(z, everyone)
-    size = np.sqrt((z * system.blocks.centre(z, tangent) ** 2).sum(axis=-1))
+    nothing = np.zeros_like(log_reference)
     walk = _Walk(
-        base=np.zeros_like(tangent),
-        tangent=tangent,
+        base=nothing.copy(),
+        tangent=nothing.copy(),
         reached=np.zeros(contexts),
-        step=1.0 / np.maximum(size, 1.0),
-        theta=np.zeros_like(tangent),
+        step=np.zeros(contexts),
+        theta=nothing.copy(),
         target=np.zeros(contexts),
         size=np.full(contexts, np.inf),
         tries=np.zeros(contexts, dtype=int),
         iterations=np.zeros(contexts, dtype=int),
         done=np.zeros(contexts, dtype=bool),
+        felt=np.full(contexts, _FELT),
     )
-    _predict(system.blocks, log_reference, walk, everyone)
+    _set_out(system, log_reference, walk, np.arange(contexts))
     return walk
+
+
+def _set_out(
+    system: NewtonSystem,
+    log_reference: Float[np.ndarray, "context action"],
+    walk: _Walk,
+    which: Int[np.ndarray, "active"],
+) -> None:
+    """Predict the first point of some contexts from their references, where the branch begins."""
+    z = system.blocks.softmax(log_reference[which])
+    tangent = system.product(z, which)
+    size = np.sqrt((z * system.blocks.centre(z, tangent) ** 2).sum(axis=-1))
+    walk.base[which] = 0.0
+    walk.tangent[which] = tangent
+    walk.reached[which] = 0.0
+    walk.step[which] = 1.0 / np.maximum(size, 1.0)
+    _predict(system.blocks, log_reference, walk, which)
 
 
 def _correct(
@@ -187,7 +211,7 @@ def _decide(
     stalled = settled & (after < rounded) & (after >= 0.5 * correction.before)
     done = last & ((after <= floor) | stalled)
     near = (size < _NEAR) & (after < _NEAR) & (moved < _MAX_MOVE)
-    onward = ~last & near & ((correction.missed * steepness < _FELT) | settled)
+    onward = ~last & near & ((correction.missed * steepness < walk.felt[active]) | settled)
     contracts = (walk.tries[active] == 1) | (size < 0.9 * walk.size[active]) | settled
     back = ~done & ~onward & ~((moved < _MAX_MOVE) & (size < 8.0) & contracts)
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from nlhf.numerics import log_normalise, log_sum_exp
+from nlhf.numerics import EPSILON, log_normalise, log_sum_exp
 
 _FEASIBLE = 1e-11
-"""Payoff by which a constraint may fail, relative to the largest payoff."""
+"""Payoff by which a constraint may fail."""
+_NOTHING = 1e-14
+"""Payoff that is rounding: a constraint made of it is none, and chasing it leads astray."""
 _MAX_NEWTON = 50
 _SMALLEST_STEP = 1e-4
 """Of the way from the uniform reference, below which following it is given up."""
@@ -31,7 +33,6 @@ class LeastDivergence:
 
 def least_divergence(
     matrix: Float[np.ndarray, "row column"],
-    value: float,
     support: Bool[np.ndarray, "row"],
     tight: Bool[np.ndarray, "column"],
     log_reference: Float[np.ndarray, "row"],
@@ -45,15 +46,14 @@ def least_divergence(
     far away, along the references μᵗ from the uniform one.
 
     Args:
-        matrix: A, payoffs of the row player.
-        value: The value of the game.
+        matrix: A, payoffs of the row player less the value of the game, of size about 1; what is
+            within rounding of 0 is taken as 0.
         support: Rows that some optimal row strategy plays.
         tight: Columns that some optimal column strategy plays.
         log_reference: log μ.
     """
-    slack = matrix[support] - value
-    scale = max(float(np.abs(matrix).max()), abs(value), np.finfo(np.float64).tiny)
-    slack = slack / scale
+    slack = matrix[support]
+    slack = np.where(np.abs(slack) <= _NOTHING, 0.0, slack)
     logs = log_reference[support]
     active = tight.copy()
     multipliers = np.zeros(slack.shape[1])
@@ -120,10 +120,12 @@ def _newton(
             return w, step, True
         hessian = (slack * x[:, None]).T @ slack - np.outer(gradient, gradient)
         move = -np.linalg.lstsq(hessian, gradient, rcond=1e-13)[0]
+        # Close to the minimum the decrease is below rounding: not a reason to shorten the step.
+        rounding = 4 * EPSILON * (1.0 + float(np.abs(logs + slack @ w).max()))
         length = 1.0
         while length > 1e-10:
             trial = float(log_sum_exp(logs + slack @ (w + length * move)))
-            if trial <= height + 1e-4 * length * float(gradient @ move) + 1e-15 * abs(height):
+            if trial <= height + 1e-4 * length * float(gradient @ move) + rounding:
                 break
             length *= 0.5
         w = w + length * move

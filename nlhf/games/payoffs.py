@@ -25,13 +25,8 @@ class Payoff(Protocol):
         ...
 
     @property
-    def largest(self) -> float:
-        """An upper bound on |A|, entry by entry."""
-        ...
-
-    @property
-    def rounding(self) -> float:
-        """A bound on the rounding error of an entry of `rows` or `columns`."""
+    def rounding(self) -> Float[np.ndarray, "context"]:
+        """Per context, a bound on the rounding error of an entry of `rows` or `columns`."""
         ...
 
     def rows(self, y: Float[np.ndarray, "*context column"]) -> Float[np.ndarray, "*context row"]:
@@ -67,15 +62,14 @@ class DensePayoff:
         """`()` for one game, `(X,)` for a batch."""
         return self.matrix.shape[:-2]
 
-    @property
-    def largest(self) -> float:
-        """The largest |A|, entry by entry."""
-        return float(max(self.matrix.max(), -self.matrix.min()))
+    def __reduce__(self) -> tuple[type["DensePayoff"], tuple[np.ndarray]]:
+        return DensePayoff, (self.matrix,)  # a copy is as read-only as the original
 
     @property
-    def rounding(self) -> float:
-        """A bound on the rounding error of an entry of `rows` or `columns`."""
-        return (max(self.shape) + 2) * EPSILON * self.largest
+    def rounding(self) -> Float[np.ndarray, "context"]:
+        """Per context, a bound on the rounding error of an entry of `rows` or `columns`."""
+        largest = np.maximum(self.matrix.max(axis=(-2, -1)), -self.matrix.min(axis=(-2, -1)))
+        return np.atleast_1d((max(self.shape) + 2) * EPSILON * largest)
 
     def rows(self, y: Float[np.ndarray, "*context column"]) -> Float[np.ndarray, "*context row"]:
         """Return A y."""
@@ -114,16 +108,18 @@ class LowRankPayoff:
         """Always `()`: a single game."""
         return ()
 
-    @property
-    def largest(self) -> float:
-        """An upper bound on |A|, by the Cauchy-Schwarz inequality row by column."""
-        norms = [float(np.sqrt(np.einsum("id,id->i", f, f).max())) for f in (self.left, self.right)]
-        return abs(self.offset) + norms[0] * norms[1]
+    def __reduce__(self) -> tuple[type["LowRankPayoff"], tuple[np.ndarray, np.ndarray, float]]:
+        return LowRankPayoff, (self.left, self.right, self.offset)
 
     @property
-    def rounding(self) -> float:
-        """A bound on the rounding error of an entry of `rows` or `columns`."""
-        return (max(self.shape) + self.left.shape[1] + 2) * EPSILON * self.largest
+    def rounding(self) -> Float[np.ndarray, "context"]:
+        """A bound on the rounding error of an entry of `rows` or `columns`, for the one context.
+
+        |A| is bounded by the Cauchy-Schwarz inequality, row by column.
+        """
+        norms = [float(np.sqrt(np.einsum("id,id->i", f, f).max())) for f in (self.left, self.right)]
+        largest = abs(self.offset) + norms[0] * norms[1]
+        return np.array([(max(self.shape) + self.left.shape[1] + 2) * EPSILON * largest])
 
     def rows(self, y: Float[np.ndarray, " column"]) -> Float[np.ndarray, " row"]:
         """Return A y for a distribution y."""

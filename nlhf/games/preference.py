@@ -15,7 +15,7 @@ from nlhf.games.tabular import (
 from nlhf.games.zero_sum import ZeroSumGame
 from nlhf.numerics import COMPLEMENT_TOLERANCE
 from nlhf.protocols import Evaluation
-from nlhf.results import Profile, Units
+from nlhf.results import Profile, Units, float_array, read_only
 from nlhf.spaces.simplex import Policy
 from nlhf.streams import Stream
 
@@ -78,6 +78,7 @@ class SelfPlayGame(TabularGame):
             references=(self.reference, self.reference),
             temperatures=(self.temperature, self.temperature),
             weights=self.weights,
+            units=self.units,
         )
 
     def _dense(self) -> Float[np.ndarray, "*context response response"]:
@@ -153,8 +154,11 @@ class LogOddsGame(SelfPlayGame):
                 f"preference entry {where} is {p[where]:g}: its log-odds are infinite",
                 "estimate the preference with smoothing > 0, or use PreferenceGame",
             )
-        logs = np.log(p)
-        odds = logs - np.swapaxes(logs, -1, -2)
+        # From the smaller entry of each pair as given: 1 - p has lost the digits of a small p.
+        given = float_array("the preference", preference)
+        other = np.swapaxes(given, -1, -2)
+        small = np.minimum(given, other)
+        odds = np.sign(given - other) * (np.log1p(-small) - np.log(small))
         super().__init__(DensePayoff(odds), 0.0, Units.LOG_ODDS, reference, temperature, weights)
 
 
@@ -176,8 +180,8 @@ class LowRankPreference:
     _CHECK_ENTRIES_UP_TO = 2000
 
     def __init__(self, features: ArrayLike, skew: ArrayLike) -> None:
-        phi = np.asarray(features, dtype=np.float64)
-        j = np.asarray(skew, dtype=np.float64)
+        phi = read_only(float_array("features", features))
+        j = float_array("skew", skew)
         if phi.ndim != 2 or 0 in phi.shape or j.shape != (phi.shape[1], phi.shape[1]):
             raise InvalidProblem(
                 f"features have shape {phi.shape} and skew {j.shape}",
@@ -198,7 +202,7 @@ class LowRankPreference:
                 f"multiply skew by {0.5 / largest:.6g}",
             )
         self.features = phi
-        self.skew = j
+        self.skew = read_only(j)
         self.payoff = LowRankPayoff(phi @ j, phi, offset=0.5)
 
     def _largest(self, phi: np.ndarray, j: np.ndarray) -> float:
@@ -214,7 +218,7 @@ def checked_preference(matrix: ArrayLike) -> Float[np.ndarray, "*context respons
         InvalidProblem: If P is not square, has an entry that is missing or outside [0, 1], or a
             pair that does not add up to 1.
     """
-    p = np.asarray(matrix, dtype=np.float64)
+    p = float_array("the preference", matrix)
     if p.ndim not in (2, 3) or p.shape[-1] != p.shape[-2] or 0 in p.shape:
         raise InvalidProblem(
             f"the preference has shape {p.shape}",

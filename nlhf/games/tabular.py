@@ -1,17 +1,20 @@
 """What the games on finite response sets share: references, temperatures and prompt weights."""
 
 from collections.abc import Sequence
-from math import isfinite
+from math import nan
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from nlhf.errors import InvalidProblem
+from nlhf.errors import InvalidProblem, NotAllowed
 from nlhf.numerics import PROBABILITY_TOLERANCE
 from nlhf.protocols import Evaluation
-from nlhf.results import Profile, Units, read_only, unwrap
+from nlhf.results import Profile, Units, float_array, read_only, unwrap
 from nlhf.spaces.simplex import Policy, Simplex
+
+_LEAST, _MOST = 1e-100, 1e100
+"""Temperatures outside are no use, and their squares leave the range of float64."""
 
 
 class TabularGame:
@@ -48,6 +51,11 @@ class TabularGame:
             Simplex(reference.log_probabilities.shape[-1], weights) for reference in references
         )
 
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in self.__dict__:
+            raise NotAllowed(f"{name} of a game is fixed once it is made", "make another game")
+        super().__setattr__(name, value)
+
     def prox(
         self,
         evaluation: Evaluation[np.ndarray] | None,
@@ -78,10 +86,13 @@ class TabularGame:
         Raises:
             InvalidProblem: If the number of players or a shape does not fit the game.
         """
-        items = strategies if isinstance(strategies, tuple) else (strategies,)
+        several = isinstance(strategies, tuple) or (
+            isinstance(strategies, list) and len(self.spaces) > 1
+        )
+        items = strategies if several else (strategies,)
         profile = []
         for i, item in enumerate(unwrap("the profile", items, len(self.spaces))):
-            policy = item if isinstance(item, Policy) else Policy.of(item)
+            policy = item.checked() if isinstance(item, Policy) else Policy.of(item)
             expected = self.references[i].log_probabilities.shape
             if policy.log_probabilities.shape != expected:
                 raise InvalidProblem(
@@ -104,9 +115,9 @@ def checked_reference(
     shape = (*contexts, responses)
     if reference is None:
         return Policy(np.full(shape, -np.log(responses)))
-    policy = reference if isinstance(reference, Policy) else Policy.of(reference)
+    policy = reference.checked() if isinstance(reference, Policy) else Policy.of(reference)
     logs = policy.log_probabilities
-    if logs.shape[-1] != responses or logs.ndim > len(shape):
+    if logs.shape not in (shape, (responses,)):
         raise InvalidProblem(
             f"the reference has shape {logs.shape}, the game needs {shape} or ({responses},)",
             "pass one probability per response",
@@ -124,13 +135,15 @@ def checked_temperature(temperature: float) -> float:
     """Return the temperature as a float.
 
     Raises:
-        InvalidProblem: If it is negative, infinite or not a number.
+        InvalidProblem: If it is no number, negative, or positive outside [1e-100, 1e100].
     """
-    value = float(temperature)
-    if not isfinite(value) or value < 0.0:
+    number = isinstance(temperature, int | float | np.floating | np.integer)
+    value = float(temperature) if number else nan
+    if not (value == 0.0 or _LEAST <= value <= _MOST):
         raise InvalidProblem(
-            f"temperature is {value!r}",
-            "pass a finite number >= 0 in payoff units; 0 is the unregularised game",
+            f"temperature is {temperature!r}",
+            f"pass 0 for the unregularised game, or a number from {_LEAST:g} to {_MOST:g}, "
+            "in payoff units",
         )
     return value
 
@@ -146,7 +159,7 @@ def checked_weights(
     count = contexts[0] if contexts else 1
     if weights is None:
         return read_only(np.full(count, 1.0 / count))
-    w = np.asarray(weights, dtype=np.float64)
+    w = float_array("the weights", weights)
     if w.shape != (count,) or not (np.isfinite(w).all() and (w >= 0).all()):
         raise InvalidProblem(
             f"weights have shape {w.shape} and minimum {w.min() if w.size else float('nan')!r}",

@@ -14,9 +14,12 @@ from nlhf.games.tabular import (
     checked_weights,
 )
 from nlhf.protocols import Evaluation
-from nlhf.results import Profile, Units, unwrap
+from nlhf.results import Profile, Units, float_array, unwrap
 from nlhf.spaces.simplex import Policy
 from nlhf.streams import Stream
+
+_MOST = 1e100
+"""Payoffs beyond are no use, and their squares leave the range of float64."""
 
 
 class ZeroSumGame(TabularGame):
@@ -35,6 +38,7 @@ class ZeroSumGame(TabularGame):
             context axis if they differ between contexts; `None` is uniform.
         temperatures: (τ₁, τ₂), finite and non-negative, in units of A.
         weights: Prompt distribution over the X contexts; uniform by default.
+        units: Units of A.
 
     Raises:
         InvalidProblem: If an argument has a wrong shape or an entry out of range.
@@ -46,6 +50,7 @@ class ZeroSumGame(TabularGame):
         references: Sequence[ArrayLike | Policy | None] = (None, None),
         temperatures: Sequence[float] = (0.0, 0.0),
         weights: ArrayLike | None = None,
+        units: Units = Units.PAYOFF,
     ) -> None:
         self.payoff: Payoff = A if isinstance(A, LowRankPayoff) else _checked_payoff(A)
         mu, nu = unwrap("references", references, 2)
@@ -56,7 +61,7 @@ class ZeroSumGame(TabularGame):
             (checked_reference(mu, contexts, rows), checked_reference(nu, contexts, columns)),
             (checked_temperature(t1), checked_temperature(t2)),
             checked_weights(weights, contexts),
-            Units.PAYOFF,
+            units,
         )
 
     def operator(
@@ -70,12 +75,15 @@ class ZeroSumGame(TabularGame):
 
 
 def _checked_payoff(matrix: ArrayLike) -> DensePayoff:
-    a = np.asarray(matrix, dtype=np.float64)
+    a = float_array("the payoff", matrix)
     if a.ndim not in (2, 3) or 0 in a.shape:
         raise InvalidProblem(
             f"the payoff has shape {a.shape}", "pass a non-empty array (n, m) or (X, n, m)"
         )
-    if not np.isfinite(a).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(a))[0])
-        raise InvalidProblem(f"payoff entry {where} is {a[where]}", "all payoffs must be finite")
+    wild = ~(np.abs(a) <= _MOST)
+    if wild.any():
+        where = tuple(int(i) for i in np.argwhere(wild)[0])
+        raise InvalidProblem(
+            f"payoff entry {where} is {a[where]}", f"pass payoffs of size at most {_MOST:g}"
+        )
     return DensePayoff(a)

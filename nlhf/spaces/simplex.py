@@ -8,9 +8,15 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from nlhf.errors import HypothesisViolated, InvalidProblem
-from nlhf.numerics import PROBABILITY_TOLERANCE, kl_divergence, log_normalise, log_of
+from nlhf.numerics import (
+    PROBABILITY_TOLERANCE,
+    kl_divergence,
+    log_normalise,
+    log_of,
+    log_sum_exp,
+)
 from nlhf.protocols import Prox
-from nlhf.results import Bound, Units, read_only, weighted_mean
+from nlhf.results import Bound, Units, float_array, read_only, weighted_mean
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,6 +32,31 @@ class Policy:
     def __post_init__(self) -> None:
         object.__setattr__(self, "log_probabilities", read_only(self.log_probabilities))
 
+    def __reduce__(self) -> tuple[type["Policy"], tuple[np.ndarray]]:
+        return Policy, (self.log_probabilities,)  # a copy is as read-only as the original
+
+    def checked(self) -> "Policy":
+        """Return the policy itself if its probabilities are numbers and sum to 1 within 1e-9.
+
+        Raises:
+            InvalidProblem: Otherwise; the constructor takes log-probabilities on trust.
+        """
+        logs = self.log_probabilities
+        if np.isnan(logs).any() or (logs == np.inf).any():
+            raise InvalidProblem(
+                f"log-probability {_entry(np.isnan(logs) | (logs == np.inf))} is not a number",
+                "log-probabilities are at most 0, and -inf for a probability of 0",
+            )
+        off = np.atleast_1d(log_sum_exp(logs))
+        if not np.abs(off).max() <= PROBABILITY_TOLERANCE:
+            row = int(np.argmax(np.abs(off)))
+            raise InvalidProblem(
+                f"the probabilities of context {row} sum to e^{off[row]:.6g}, not 1 "
+                f"(tolerance {PROBABILITY_TOLERANCE:g})",
+                "normalise them, or use Policy.of(probabilities)",
+            )
+        return self
+
     @classmethod
     def of(cls, probabilities: ArrayLike) -> "Policy":
         """Return the policy with these probabilities, shape ``(n,)`` or ``(X, n)``.
@@ -34,7 +65,7 @@ class Policy:
             InvalidProblem: If an entry is negative or not finite, or a row's sum is further
                 than 1e-9 from 1.
         """
-        p = np.asarray(probabilities, dtype=np.float64)
+        p = float_array("the policy", probabilities)
         if p.ndim not in (1, 2) or p.shape[-1] == 0:
             raise InvalidProblem(
                 f"a policy needs shape (n,) or (X, n), got {p.shape}",

@@ -11,7 +11,7 @@ from benchmarks.instances import FAMILIES, REFERENCES
 from nlhf import LowRankPreference, NlhfError, PreferenceGame, Stream, ZeroSumGame, solve
 from nlhf.errors import SolverFailed, Unsupported
 from nlhf.exact.convex import ConvexEquilibrium, ConvexProgram, solve_convex
-from tests.exactness.definition import duality_gap, self_play_gap
+from tests.definition import duality_gap, self_play_gap
 
 TEMPERATURES = (10.0, 1.0, 0.1, 1e-2, 1e-3)
 CLOSE = 1e-6

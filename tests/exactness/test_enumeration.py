@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nlhf import PreferenceGame, Stream, ZeroSumGame, solve
 from nlhf.errors import HypothesisViolated, InvalidProblem, Unsupported
 from nlhf.exact.enumeration import enumerate_equilibria, two_by_two
-from tests.exactness.definition import duality_gap
+from tests.definition import duality_gap
 from tests.instances import distributions
 
 HALF = Fraction(1, 2)

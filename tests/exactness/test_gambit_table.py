@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nlhf import PreferenceGame, solve
-from tests.exactness.definition import self_play_gap
+from tests.definition import self_play_gap
 
 TABLE = json.loads(Path(__file__).with_name("gambit_table.json").read_text())
 AGREEMENT = 1e-9
@@ -49,7 +49,7 @@ def test_gambits_policy_has_the_gap_of_an_equilibrium(row: dict[str, Any]) -> No
         game.reference.log_probabilities,
         row["temperature"],
     )
-    assert 0 <= gap <= row["temperature"] * TABLE["distance_bound"] ** 2 + 1e-18
+    assert -1e-45 <= gap <= row["temperature"] * TABLE["distance_bound"] ** 2 + 1e-18
 
 
 @pytest.mark.parametrize("wrong", ["temperature", "transposed"])
@@ -65,4 +65,4 @@ def test_a_wrong_game_disagrees_with_the_table(wrong: str) -> None:
         if apart <= AGREEMENT:
             missed.append(label(row))
     # Where one response has all the mass, a temperature 0.1 % higher moves less than 1e-9.
-    assert len(missed) <= (len(TABLE["rows"]) // 4 if wrong == "temperature" else 2), missed
+    assert len(missed) <= (len(TABLE["rows"]) // 4 if wrong == "temperature" else 0), missed

@@ -105,6 +105,22 @@ def test_a_batch_is_its_games_one_by_one(temperature: float) -> None:
         assert np.abs(column.probabilities - columns.probabilities[x]).sum() <= 1e-9
 
 
+@pytest.mark.parametrize("entries", [1, 36, 7 * 36, 40 * 36])
+def test_a_batch_too_large_for_the_cache_is_solved_in_parts(
+    entries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = Stream(13).child("parts").generator()
+    p, mu = FAMILIES["uniform"](rng, 100, 6), rng.dirichlet(np.ones(6), size=100)
+    a = rng.normal(size=(100, 2, 4))
+    whole = solve(PreferenceGame(p, mu, 0.05))
+    players = solve(ZeroSumGame(a, temperatures=(0.05, 0.3))).profile
+    monkeypatch.setattr("nlhf.exact.regularised._IN_CACHE", entries)
+    assert close(solve(PreferenceGame(p, mu, 0.05)).policy, whole.policy, 0.05)
+    again = solve(ZeroSumGame(a, temperatures=(0.05, 0.3))).profile
+    for one, other in zip(players, again, strict=True):
+        assert close(one.probabilities, other.probabilities, 0.05)
+
+
 @pytest.mark.parametrize("temperature", [1.0, 0.1, 0.01, 1e-3])
 @pytest.mark.parametrize("size", [1, 2, 7, 60, 600])
 def test_thin_factors_and_their_product_are_the_same_game(size: int, temperature: float) -> None:

@@ -12,7 +12,7 @@ from benchmarks.instances import FAMILIES, REFERENCES
 from nlhf import PreferenceGame, Stream, ZeroSumGame, certify, solve
 from nlhf.exact.enumeration import Vector, enumerate_equilibria
 from nlhf.exact.matrix_game import MAXIMUM_ENTROPY, solve_vertex
-from tests.exactness.definition import duality_gap, self_play_gap
+from tests.definition import duality_gap, self_play_gap
 from tests.instances import distributions
 
 LP_ACCURACY = 1e-9

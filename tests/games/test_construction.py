@@ -1,5 +1,8 @@
 """What is not a game is refused, once, with the entry, the tolerance and the fix."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -131,3 +134,52 @@ def test_profiles_of_wrong_length_or_shape_are_refused():
         nlhf.certify(game, ([1 / 3] * 3, [1 / 3] * 3))
     with pytest.raises(InvalidProblem, match="shape"):
         nlhf.certify(game, [0.5, 0.5])
+
+
+def test_policies_taken_on_trust_are_checked_where_they_are_judged():
+    game = nlhf.PreferenceGame([[0.5, 0.8], [0.2, 0.5]])
+    for logs, message in (
+        (np.log([0.9, 0.9]), r"sum to e\^0.587787"),
+        (np.array([np.nan, 0.0]), "not a number"),
+        (np.array([np.inf, 0.0]), "not a number"),
+    ):
+        with pytest.raises(InvalidProblem, match=message):
+            nlhf.certify(game, nlhf.Policy(logs))
+        with pytest.raises(InvalidProblem, match=message):
+            nlhf.PreferenceGame(FAIR[:2, :2], nlhf.Policy(logs), 0.1)
+
+
+@pytest.mark.parametrize("value", ["a", None, 1e-320, 1e200])
+def test_a_temperature_that_is_no_use_is_refused(value):
+    with pytest.raises((InvalidProblem, TypeError), match="temperature"):
+        nlhf.PreferenceGame(FAIR, temperature=value)
+
+
+def test_games_are_fixed_once_made():
+    game = nlhf.PreferenceGame(FAIR, temperature=0.1)
+    with pytest.raises(nlhf.NlhfError, match="fixed once it is made"):
+        game.temperatures = (5.0,)
+
+
+def test_copies_are_as_read_only_as_the_original():
+    solution = nlhf.solve(nlhf.PreferenceGame(FAIR, temperature=0.1))
+    assert not pickle.loads(pickle.dumps(solution)).log_policy.flags.writeable
+    assert not copy.deepcopy(solution).log_policy.flags.writeable
+
+
+def test_a_read_only_view_of_a_writeable_array_is_copied():
+    p = FAIR.copy()
+    view = p.view()
+    view.flags.writeable = False
+    game = nlhf.PreferenceGame(view, temperature=0.1)
+    zero_sum = nlhf.ZeroSumGame(view, temperatures=(1.0, 1.0))
+    p[0, 1] = 9.0
+    assert game.payoff.matrix[0, 1] == 0.5
+    assert zero_sum.payoff.matrix[0, 1] == 0.5
+
+
+def test_log_odds_of_tiny_probabilities_keep_their_digits():
+    p = 1e-15
+    game = nlhf.LogOddsGame([[0.5, p], [1 - p, 0.5]], temperature=0.1)
+    assert game.payoff.matrix[0, 1] == pytest.approx(np.log(p) - np.log1p(-p), rel=1e-15)
+    assert game.two_player().units is game.units

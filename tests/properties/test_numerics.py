@@ -6,7 +6,6 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from mpmath import exp, log, mp, mpf
 
 from nlhf.numerics import (
-    covariance_apply,
     exp_remainder,
     expectation,
     kl_divergence,
@@ -103,13 +102,6 @@ def test_kl_edge_cases():
     far = np.array([0.0, -1e300])
     assert np.isfinite(kl_divergence(far, fair))
     assert kl_divergence(fair, far) == pytest.approx(0.5e300, rel=1e-12)
-
-
-@given(moderate)
-def test_covariance_is_the_derivative_of_the_softmax(a):
-    p, v, h = np.exp(log_normalise(a)), np.linspace(-1, 1, a.size), 1e-5
-    numeric = (np.exp(log_normalise(a + h * v)) - np.exp(log_normalise(a - h * v))) / (2 * h)
-    np.testing.assert_allclose(covariance_apply(p, v), numeric, atol=1e-9)
 
 
 def test_expectation_ignores_impossible_actions():

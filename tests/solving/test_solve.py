@@ -92,3 +92,25 @@ def test_a_batch_is_its_contexts_one_by_one():
             alone.profile[0].log_probabilities,
             atol=1e-11,
         )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"gap": -1.0},
+        {"gap": float("nan")},
+        {"max_iterations": -1},
+        {"judge_every": 0},
+        {"max_seconds": float("nan")},
+        {"max_seconds": -1.0},
+    ],
+)
+def test_a_stop_rule_that_makes_no_sense_is_refused(wrong):
+    with pytest.raises(nlhf.NlhfError, match="makes no sense"):
+        nlhf.StopRule(**wrong)
+
+
+@pytest.mark.parametrize("step_size", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_step_size_that_is_no_step_is_refused(step_size):
+    with pytest.raises(nlhf.NlhfError, match="step_size"):
+        nlhf.Extragradient(step_size)
