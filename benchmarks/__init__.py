@@ -1,0 +1,1 @@
+"""Measured comparisons: suites as data, results as rows with provenance. Needs a checkout."""

@@ -1,0 +1,169 @@
+"""What is measured, as data. A case is one instance and everything that is run on it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Methods side by side, in one process, on the same freshly drawn games.
+
+    Attributes:
+        family: A name in `instances.FAMILIES`.
+        responses: n.
+        contexts: X; 1 is a single game.
+        temperature: τ, in win probability.
+        methods: Names in `methods.METHODS`; ratios are to the first.
+        reference: A name in `instances.REFERENCES`.
+        repeats: Games drawn; every method runs on each, in turn, after one that is not counted.
+        sample: Contexts that a method without batching is run on; its time per context is
+            measured on these and stated as scaled.
+        seed: Root of the stream that the games are drawn from.
+    """
+
+    family: str
+    responses: int
+    contexts: int
+    temperature: float
+    methods: tuple[str, ...]
+    reference: str = "uniform_reference"
+    repeats: int = 7
+    sample: int = 50
+    seed: int = 0
+
+    @property
+    def instance(self) -> str:
+        """The case in words."""
+        return (
+            f"{self.family}, {self.reference}, n = {self.responses}, X = {self.contexts}, "
+            f"τ = {self.temperature:g}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """One exact solution in a fresh process: its time and the peak memory of the process.
+
+    Attributes:
+        family: A name in `instances.FAMILIES`, or ``low_rank``.
+        responses: n.
+        contexts: X.
+        temperature: τ.
+        rank: d, of a low-rank preference; 0 otherwise.
+        seed: Root of the stream.
+    """
+
+    family: str
+    responses: int
+    contexts: int
+    temperature: float
+    rank: int = 0
+    seed: int = 0
+
+    @property
+    def instance(self) -> str:
+        """The case in words."""
+        rank = f", d = {self.rank}" if self.rank else ""
+        return (
+            f"fresh process: {self.family}, n = {self.responses}{rank}, X = {self.contexts}, "
+            f"τ = {self.temperature:g}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Startup:
+    """How long a statement takes in a fresh interpreter that has imported numpy and scipy.
+
+    Attributes:
+        statement: What is timed.
+        repeats: Interpreters started.
+    """
+
+    statement: str
+    repeats: int = 9
+
+    @property
+    def instance(self) -> str:
+        """The case in words."""
+        return self.statement
+
+
+Case = Comparison | Footprint | Startup
+
+
+def key(case: Case) -> str:
+    """Return a name of the case that changes with every field of it."""
+    fields = json.dumps({"kind": type(case).__name__} | asdict(case), sort_keys=True)
+    return f"{type(case).__name__.lower()}-{hashlib.sha256(fields.encode()).hexdigest()[:12]}"
+
+
+_ALL = ("exact", "cvxpy", "extragradient", "pygambit")
+_LONG = ("exact", "extragradient")
+
+SIZES: tuple[Case, ...] = (
+    *(Comparison("uniform", n, 1, 0.01, _ALL) for n in (3, 10, 30, 60)),
+    *(Comparison("uniform", n, 1, 0.01, _ALL, repeats=3) for n in (100, 200)),
+    Comparison("uniform", 400, 1, 0.01, ("exact", "cvxpy", "extragradient"), repeats=3),
+    *(Comparison("uniform", n, 1, 0.01, _LONG, repeats=3) for n in (700, 1000, 2000)),
+)
+"""Time against the number of responses, a single game at temperature 0.01."""
+
+BATCHES: tuple[Case, ...] = tuple(
+    Comparison("uniform", 32, x, 0.1, ("exact", "cvxpy"), repeats=5)
+    for x in (1, 10, 100, 1000, 10_000)
+)
+"""Time against the number of contexts, 32 responses at temperature 0.1."""
+
+TARGETS: tuple[Case, ...] = (
+    *(
+        Comparison(family, 200, 1, 0.01, ("exact", "cvxpy"), reference)
+        for family, reference in (
+            ("uniform", "uniform_reference"),
+            ("bradley_terry", "uniform_reference"),
+            ("tournament", "uniform_reference"),
+            ("uniform", "spread_reference"),
+        )
+    ),
+    *(
+        Comparison(family, 32, 1000, 0.1, ("exact", "cvxpy"), reference)
+        for family, reference in (
+            ("uniform", "uniform_reference"),
+            ("bradley_terry", "uniform_reference"),
+            ("tournament", "uniform_reference"),
+            ("uniform", "spread_reference"),
+        )
+    ),
+    Startup("import nlhf"),
+    Startup("from nlhf import PreferenceGame, solve"),
+)
+"""What is claimed of single games, of batches and of the import, on easy and harder families."""
+
+MEMORY: tuple[Case, ...] = (
+    *(
+        Footprint(family, 2000, 1, temperature)
+        for family in ("uniform", "tournament", "bradley_terry")
+        for temperature in (0.1, 0.01)
+    ),
+    *(Footprint("low_rank", 1_000_000, 1, temperature, rank=16) for temperature in (0.1, 0.01)),
+    Footprint("uniform", 32, 10_000, 0.1),
+)
+"""Large problems, each in a process of its own: seconds and peak memory."""
+
+QUICK: tuple[Case, ...] = (
+    Comparison("tournament", 5, 1, 0.1, ("exact", "cvxpy", "extragradient"), repeats=2),
+    Comparison("uniform", 4, 40, 0.1, ("exact", "cvxpy"), repeats=2, sample=3),
+    Footprint("low_rank", 1000, 1, 0.1, rank=4),
+    Startup("import nlhf", repeats=1),
+)
+"""A few seconds that exercise everything: for trying the machinery out."""
+
+SUITES: Mapping[str, tuple[Case, ...]] = {
+    "quick": QUICK,
+    "targets": TARGETS,
+    "sizes": SIZES,
+    "batches": BATCHES,
+    "memory": MEMORY,
+    "full": (*TARGETS, *MEMORY, *BATCHES, *SIZES),
+}
