@@ -1,70 +1,94 @@
 """Pictures of an analysis: policies, certificates, the null of cycles, majority graphs."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from nlhf.analysis import Analysis, PromptSolution, VoteAnalysis
+from nlhf.analysis import Analysis, PromptSolution, RewardBaseline, VoteAnalysis
 from nlhf.errors import InvalidProblem
+from nlhf.labels import label
 
 _MOST_PROMPTS = 24
 _CYCLES = 3
+_FLOOR = 1e-17
+"""Exploitabilities below this, the rounding of a preference, are drawn here."""
 _BLUE, _ORANGE, _GREY, _GREEN = "#2f6db3", "#d9822b", "#b8bec7", "#3a8f5c"
+_AS_IT_IS: dict[str, Any] = {"parse_math": False}
+"""Names are drawn as they are: a $ in one does not start a formula."""
+
+
+def check_picture(path: str | Path) -> None:
+    """Check that a picture could be written, before any work is done for it.
+
+    Raises:
+        InvalidProblem: If the ending is neither .png nor .svg, or the folder does not exist.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in (".png", ".svg"):
+        raise InvalidProblem(f"{target}: cannot draw {target.suffix!r}", "use .png or .svg")
+    if not target.parent.is_dir():
+        raise InvalidProblem(
+            f"{target}: the folder {target.parent} does not exist", "choose a folder that exists"
+        )
 
 
 def plot_analysis(analysis: Analysis | VoteAnalysis, path: str | Path) -> None:
     """Draw an analysis into a .png or .svg file.
 
-    Above, one row a prompt: the Nash policy as a bar cut at its responses, the duality gap, and
-    for votes the exploitability of the best Bradley-Terry policy. Below: for votes, the number of
-    prompts without a Condorcet winner beside its law under Bradley-Terry; and the shortest
-    majority cycles, with the share of votes on every arrow. Only the first 24 prompts are drawn.
+    Above, one row a prompt: the Nash policy as a bar cut at its responses, and its exploitability
+    (half the duality gap, rounding included), for votes beside that of the best Bradley-Terry
+    policy. Below, if there is anything to show: for votes, the number of prompts without a
+    Condorcet winner beside its law under Bradley-Terry; and the majority cycles of the first
+    prompts that have one, with the preference on every arrow. Only the first 24 prompts have rows.
 
     Raises:
         InvalidProblem: If the ending is neither .png nor .svg, or the file cannot be written.
     """
-    target = Path(path)
-    if target.suffix.lower() not in (".png", ".svg"):
-        raise InvalidProblem(f"{target}: cannot draw {target.suffix!r}", "use .png or .svg")
+    check_picture(path)
     from matplotlib.figure import Figure  # no pyplot: no global state, no display
 
     shown = analysis.prompts[:_MOST_PROMPTS]
-    height = 0.30 * len(shown)
-    figure = Figure(figsize=(12.5, 1.6 + height + 3.6), layout="constrained")
+    cyclic = [solution for solution in analysis.prompts if solution.majority.cycle][:_CYCLES]
+    upper = 1.2 + 0.30 * max(len(shown), 3)
+    lower = 3.6 if cyclic or isinstance(analysis, VoteAnalysis) else 0.0
+    figure = Figure(figsize=(12.5, 0.7 + upper + lower), layout="constrained")
     figure.suptitle(
         f"Nash policies at temperature {analysis.temperature:g} "
         f"({len(shown)} of {len(analysis.prompts)} prompts)",
         x=0.01,
         ha="left",
     )
-    halves: Any = figure.subfigures(2, 1, height_ratios=[0.9 + height, 3.6])
-    above, below = halves
-    policies, gaps = above.subplots(1, 2, sharey=True, width_ratios=[1.6, 1.0])
+    if lower:
+        halves: Any = figure.subfigures(2, 1, height_ratios=[upper, lower])
+        above, below = halves
+        panels = below.subplots(1, 1 + _CYCLES, width_ratios=[1.5] + [1.0] * _CYCLES)
+        _draw_null(panels[0], analysis)
+        for k, axes in enumerate(panels[1:]):
+            axes.set_axis_off()
+            if k < len(cyclic):
+                _draw_cycle(axes, cyclic[k])
+    else:
+        above = figure
+    policies, losses = above.subplots(1, 2, sharey=True, width_ratios=[1.6, 1.0])
     _draw_policies(policies, shown)
-    _draw_gaps(gaps, analysis, len(shown))
-    panels = below.subplots(1, 1 + _CYCLES, width_ratios=[1.5] + [1.0] * _CYCLES)
-    _draw_null(panels[0], analysis)
-    cyclic = [solution for solution in shown if solution.majority.cycle]
-    for axes, k in zip(panels[1:], range(_CYCLES), strict=True):
-        axes.set_axis_off()
-        if k < len(cyclic):
-            _draw_cycle(axes, cyclic[k])
+    _draw_exploitabilities(losses, analysis, len(shown))
+    _save(figure, Path(path))
+
+
+def _save(figure: Any, target: Path) -> None:
     try:
-        figure.savefig(target, dpi=150)
+        with warnings.catch_warnings():
+            # Names may be in any script; what the font lacks is drawn as boxes.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")
+            warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
+            figure.savefig(target, dpi=150)
     except OSError as error:
         raise InvalidProblem(
-            f"{target}: {error.strerror}", "choose a folder that exists"
+            f"{target}: {error.strerror}", "choose a folder that can be written to"
         ) from error
-
-
-def _short(name: str, most: int = 34) -> str:
-    """Cut the middle out: names of prompts often differ at their ends."""
-    if len(name) <= most:
-        return name
-    tail = most // 3
-    return name[: most - 1 - tail] + "…" + name[-tail:]
 
 
 def _draw_policies(axes: Any, shown: tuple[PromptSolution, ...]) -> None:
@@ -82,31 +106,38 @@ def _draw_policies(axes: Any, shown: tuple[PromptSolution, ...]) -> None:
                 linewidth=0.8 if p > 0.004 else 0.0,
             )
             left += float(p)
-    axes.set_yticks(range(len(shown)), [_short(solution.prompt) for solution in shown], fontsize=8)
-    axes.invert_yaxis()
+    names = [label(solution.prompt, 34) for solution in shown]
+    axes.set_yticks(range(len(shown)), names, fontsize=8, **_AS_IT_IS)
+    axes.set_ylim(max(len(shown), 3) - 0.5, -0.5)
     axes.set_xlim(0, 1)
     axes.set_xlabel("probability, one piece per response, largest first")
     axes.set_title("Nash policy", loc="left", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_gaps(axes: Any, analysis: Analysis | VoteAnalysis, count: int) -> None:
+def _draw_exploitabilities(axes: Any, analysis: Analysis | VoteAnalysis, count: int) -> None:
     rows = np.arange(count)
-    gaps = np.array([solution.gap for solution in analysis.prompts[:count]])
-    least = np.finfo(np.float64).tiny
-    axes.scatter(np.maximum(gaps, least), rows, color=_BLUE, s=22, label="Nash policy: duality gap")
+    nash = [solution.gap_high / 2 for solution in analysis.prompts[:count]]
+    axes.scatter(np.maximum(nash, _FLOOR), rows, color=_BLUE, s=22, label="Nash policy")
     if isinstance(analysis, VoteAnalysis):
-        losses = [baseline.exploitability for baseline in analysis.baselines[:count]]
+        found = [
+            (row, max(baseline.exploitability, _FLOOR))
+            for row, baseline in enumerate(analysis.baselines[:count])
+            if isinstance(baseline, RewardBaseline)
+        ]
         axes.scatter(
-            losses,
-            rows,
+            [loss for _, loss in found],
+            [row for row, _ in found],
             color=_ORANGE,
             s=26,
             marker="D",
-            label="best Bradley-Terry: exploitability",
+            label="best Bradley-Terry",
         )
     axes.set_xscale("log")
-    axes.set_xlabel(f"payoff ({analysis.payoff})")
+    axes.set_xlabel(
+        f"exploitability is at most (payoff: {analysis.payoff};\n"
+        f"smaller than {_FLOOR:g} is drawn there)"
+    )
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(axis="y", labelleft=False)
@@ -124,8 +155,8 @@ def _draw_null(axes: Any, analysis: Analysis | VoteAnalysis) -> None:
     axes.set_xlabel("prompts without a Condorcet winner")
     axes.set_ylabel("probability")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_ylim(0, float(law.max()) * 1.3)
-    axes.legend(fontsize=8, frameon=False, loc="upper left", ncols=2)
+    axes.set_ylim(0, float(law.max()) * 1.05)
+    axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -158,7 +189,8 @@ def _draw_cycle(axes: Any, solution: PromptSolution) -> None:
         axes.text(
             x,
             y,
-            _short(solution.responses[cycle[k]], 11),
+            label(solution.responses[cycle[k]], 11),
+            **_AS_IT_IS,
             fontsize=8,
             ha="center",
             va="center",
@@ -167,7 +199,7 @@ def _draw_cycle(axes: Any, solution: PromptSolution) -> None:
     axes.set_xlim(-1.5, 1.5)
     axes.set_ylim(-1.3, 1.3)
     axes.set_aspect("equal")
-    axes.set_title("majority cycle in\n" + _short(solution.prompt, 30), fontsize=8)
+    axes.set_title("majority cycle in\n" + label(solution.prompt, 30), fontsize=8, **_AS_IT_IS)
 
 
 def _wheel(count: int) -> Float[np.ndarray, "response 2"]:

@@ -1,9 +1,14 @@
 """The `nlhf` command: one frozen dataclass per subcommand, thin over the public functions."""
 
+import io
+import os
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated
+from contextlib import suppress
+from importlib.metadata import version
+from typing import Annotated, Any, Union
 
 import tyro
 
@@ -13,35 +18,59 @@ from nlhf.cli.solve import Solve
 from nlhf.cli.verify import Verify
 from nlhf.errors import NlhfError, NlhfWarning
 
-
-def _brief(command: type) -> str:
-    """Return the first line of a command's description."""
-    return (command.__doc__ or "").splitlines()[0]
-
-
-Command = (
-    Annotated[Solve, tyro.conf.subcommand("solve", description=_brief(Solve))]
-    | Annotated[Verify, tyro.conf.subcommand("verify", description=_brief(Verify))]
-    | Annotated[Example, tyro.conf.subcommand("example", description=_brief(Example))]
-    | Annotated[Bench, tyro.conf.subcommand("bench", description=_brief(Bench))]
-)
+_COMMANDS = {"solve": Solve, "verify": Verify, "example": Example, "bench": Bench}
 
 _DESCRIPTION = """Exact, certified equilibria of human preferences.
 
-Start with:  nlhf example votes.csv && nlhf solve votes.csv --temperature 0.05"""
+Start with:  nlhf example votes.csv && nlhf solve votes.csv --temperature 0.05
+
+nlhf COMMAND --help explains a command; nlhf --version prints the version."""
 
 EXIT_ERROR = 2
 """Bad input or a failed solver; the message says what was found and what to do."""
+
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+"""What shells report for a command that SIGPIPE ended: the reader of our output went away."""
+
+_WARNINGS_SHOWN = 5
+"""Of each category."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit code.
 
-    Errors of ours become one message on standard error and exit code 2; warnings of ours are
-    printed there too, one line each.
+    Errors of ours become one message on standard error and exit code 2; so does output that
+    cannot be written. Warnings of ours are printed there too, the first five of each category.
     """
-    command = tyro.cli(
-        Command,
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks "π" gets "?"
+    try:
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()
+        return EXIT_BROKEN_PIPE
+    except OSError as error:
+        _discard_output()
+        print(
+            f"error: the output cannot be written: {error.strerror or error}\n"
+            "  Fix: write it to where there is space and permission",
+            file=sys.stderr,
+        )
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    if list(arguments) == ["--version"]:
+        print(f"nlhf {version('nlhf')}")
+        return 0
+    command: Any = tyro.cli(
+        _commands(in_full=bool(arguments) and arguments[0] in _COMMANDS),
         prog="nlhf",
         description=_DESCRIPTION,
         args=arguments,
@@ -54,9 +83,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except NlhfError as error:
             print(f"error: {error}", file=sys.stderr)
             code = EXIT_ERROR
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            code = 130
-    for warning in caught:
-        print(f"warning: {warning.message}", file=sys.stderr)
+    _print_warnings(caught)
     return code
+
+
+def _commands(*, in_full: bool) -> Any:
+    """Return the union of the commands.
+
+    tyro prints one description both in the list of commands and in the help of the command: the
+    list needs the first line only, the help the whole docstring.
+    """
+    described = [
+        Annotated[
+            command,
+            tyro.conf.subcommand(
+                name,
+                description=None if in_full else (command.__doc__ or "").splitlines()[0],
+            ),
+        ]
+        for name, command in _COMMANDS.items()
+    ]
+    return Union[tuple(described)]  # noqa: UP007  the members are made at run time
+
+
+def _print_warnings(caught: Sequence[warnings.WarningMessage]) -> None:
+    seen: Counter[type[Warning]] = Counter()
+    for warning in caught:
+        seen[warning.category] += 1
+        if seen[warning.category] <= _WARNINGS_SHOWN:
+            print(f"warning: {warning.message}", file=sys.stderr)
+    for category, count in seen.items():
+        if count > _WARNINGS_SHOWN:
+            more = count - _WARNINGS_SHOWN
+            print(f"warning: and {more} more like these ({category.__name__})", file=sys.stderr)
+
+
+def _discard_output() -> None:
+    """Send what is left in the buffer nowhere, so that the interpreter's last flush succeeds."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

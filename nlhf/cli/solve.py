@@ -1,9 +1,10 @@
 """`nlhf solve`: from a file of preferences to certified policies."""
 
 import json
+import math
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 
@@ -20,8 +21,9 @@ from nlhf.analysis import (
 from nlhf.cli.progress import stages
 from nlhf.data.counts import WinCounts, win_counts
 from nlhf.data.matrices import Preferences
-from nlhf.errors import InvalidData
+from nlhf.errors import InvalidData, InvalidProblem
 from nlhf.estimation.tabular import Completion
+from nlhf.plotting import check_picture, plot_analysis
 
 EXIT_NOT_CERTIFIED = 3
 """Everything ran, but a duality gap is larger than --gap."""
@@ -60,8 +62,12 @@ class Solve:
 
     Prints, for every prompt, the KL-regularised Nash policy with its certificate (the duality gap
     and a bound on the distance from the true equilibrium), whether a Condorcet winner exists, and
-    the best that a Bradley-Terry reward does instead. Exit code 0 if every gap is at most --gap,
-    3 if not, 2 on bad input.
+    the best that a Bradley-Terry reward does instead.
+
+    Exit codes: 0 if every duality gap, rounding included, is at most --gap; 3 if not; 2 on bad
+    input or a failed solver.
+
+    Example: nlhf example votes.csv && nlhf solve votes.csv --temperature 0.05 --plot votes.png
     """
 
     file: tyro.conf.Positional[Path]
@@ -78,7 +84,8 @@ class Solve:
     unseen: Completion = Completion.HALF
     """What to put where two responses were never compared."""
     format: Format = Format.AUTO
-    """What the file holds; auto goes by its ending (.csv means votes)."""
+    """What the file holds; auto goes by its ending (.csv means votes). With any other ending than
+    .npy or .parquet, matrices are read as CSV and comparisons as JSON lines."""
     algorithm: Method = Method.EXACT
     """The exact solver, or a first-order algorithm run until --gap."""
     gap: float = 1e-8
@@ -90,10 +97,33 @@ class Solve:
 
     def run(self) -> int:
         """Read, solve, print, plot; return the exit code."""
+        settings = self._settings()
+        if self.plot is not None:
+            check_picture(self.plot)
+        with stages() as progress:
+            start = time.perf_counter()
+            progress("reading", 0, 1)
+            source = _read(self.file, self.format)
+            progress("reading", 1, 1)
+            reading = time.perf_counter() - start
+            if isinstance(source, Preferences):
+                analysis = analyse_preferences(source, settings, progress)
+            else:
+                analysis = analyse_votes(source, settings, progress)
+        code = 0 if analysis.largest_gap <= self.gap else EXIT_NOT_CERTIFIED
+        self._show(analysis, reading, code)
+        if self.plot is not None:
+            plot_analysis(analysis, self.plot)
+            print(f"drew {self.plot}", file=sys.stderr)
+        return code
+
+    def _settings(self) -> Settings:
         from nlhf.algorithms.extragradient import Extragradient
         from nlhf.algorithms.loop import StopRule
 
-        settings = Settings(
+        if not 0 <= self.gap < math.inf:
+            raise InvalidProblem(f"--gap is {self.gap:g}", "give a finite number of at least 0")
+        return Settings(
             temperature=self.temperature,
             payoff=self.payoff,
             smoothing=self.smoothing,
@@ -101,32 +131,21 @@ class Solve:
             algorithm=Extragradient() if self.algorithm is Method.EXTRAGRADIENT else None,
             stop=StopRule(gap=self.gap, max_iterations=100_000),
         )
-        start = time.perf_counter()
-        source = _read(self.file, self.format)
-        reading = time.perf_counter() - start
-        with stages() as progress:
-            if isinstance(source, Preferences):
-                analysis = analyse_preferences(source, settings)
-            else:
-                analysis = analyse_votes(source, settings, progress)
-        self._show(analysis, reading)
-        if self.plot is not None:
-            from nlhf.plotting import plot_analysis
 
-            plot_analysis(analysis, self.plot)
-            print(f"drew {self.plot}", file=sys.stderr)
-        return 0 if analysis.largest_gap <= self.gap else EXIT_NOT_CERTIFIED
-
-    def _show(self, analysis: Analysis | VoteAnalysis, reading: float) -> None:
+    def _show(self, analysis: Analysis | VoteAnalysis, reading: float, code: int) -> None:
         if self.json:
             from nlhf.cli.documents import document
 
-            config = {key: str(value) for key, value in asdict(self).items()}
-            print(json.dumps(document(analysis, config, reading), ensure_ascii=False))
+            print(json.dumps(document(analysis, self._config(), reading, code), allow_nan=False))
         else:
             from nlhf.cli.tables import print_analysis
 
             print_analysis(analysis, reading)
+
+    def _config(self) -> dict[str, str | float | bool | None]:
+        """Return the options as JSON types: paths and choices are strings."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {k: str(v) if isinstance(v, str | Path) else v for k, v in values.items()}
 
 
 def _read(path: Path, format_: Format) -> tuple[WinCounts, ...] | Preferences:
@@ -145,11 +164,19 @@ def _read(path: Path, format_: Format) -> tuple[WinCounts, ...] | Preferences:
     if format_ is Format.COMPARISONS:
         from nlhf.data.comparisons import read_comparisons
 
-        return win_counts(read_comparisons(path))
+        return win_counts(read_comparisons(path, container=_container(path, "parquet", "jsonl")))
     if format_ is Format.PREFLIB:
         from nlhf.data.preflib import read_preflib
 
         return read_preflib(path)
     from nlhf.data.matrices import read_preferences, read_win_counts
 
-    return read_win_counts(path) if format_ is Format.WINS else read_preferences(path)
+    container = _container(path, "npy", "csv")
+    if format_ is Format.WINS:
+        return read_win_counts(path, container=container)
+    return read_preferences(path, container=container)
+
+
+def _container(path: Path, binary: str, text: str) -> str:
+    """Return the binary container if the ending says so; --format says that it is text if not."""
+    return binary if path.suffix.lower() == f".{binary}" else text

@@ -15,6 +15,9 @@ import numpy as np
 import tyro
 
 from nlhf.cli.progress import stages
+from nlhf.cli.tables import plain_console
+from nlhf.errors import InvalidProblem
+from nlhf.labels import printable
 from nlhf.results import Provenance
 from nlhf.streams import Stream
 from nlhf.theorems import DEFAULT_BUDGET, Report, installed_theorems, select, verify
@@ -30,8 +33,12 @@ class Verify:
     Each theorem is sampled and searched for an instance that satisfies its hypotheses and violates
     its claim beyond rounding; for each hypothesis, instances that violate only that one must break
     the claim. The verdict is "not falsified", "falsified" or "vacuous", never "proved": the proofs
-    are beside the statements, in theory/. Exit code 0 if every verdict is the expected one, every
-    control bites and every counterexample passes its exact check; 1 if not, 2 on an unknown key.
+    are beside the statements, in theory/.
+
+    Exit codes: 0 if every verdict is the expected one, every control bites and every
+    counterexample passes its exact check; 1 if not; 2 on an unknown key or a bad number.
+
+    Example: nlhf verify --only gap-identity --budget 200
     """
 
     only: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY [KEY ...]")] = ()
@@ -45,6 +52,8 @@ class Verify:
 
     def run(self) -> int:
         """Check, print, return the exit code."""
+        if self.seed < 0:
+            raise InvalidProblem(f"--seed is {self.seed}", "give an integer of at least 0")
         theorems = select(installed_theorems(), self.only)
         start = time.perf_counter()
         with _no_folder_left_behind(), stages() as progress:
@@ -56,7 +65,7 @@ class Verify:
             )
         seconds = time.perf_counter() - start
         if self.json:
-            print(json.dumps(document(reports, asdict(self), seconds), ensure_ascii=False))
+            print(json.dumps(document(reports, asdict(self), seconds), allow_nan=False))
         else:
             _print(reports, self, seconds)
         return 0 if all(report.as_expected for report in reports) else EXIT_NOT_AS_EXPECTED
@@ -134,13 +143,9 @@ def _plain(value: Any) -> Any:
 
 
 def _print(reports: tuple[Report[Any], ...], command: Verify, seconds: float) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
-    # Without a terminal there is no width to fit into: cut nothing.
-    if not console.is_terminal:
-        console = Console(width=160)
+    console = plain_console(160)
     table = Table(row_styles=["", "dim"])
     table.add_column("theorem", no_wrap=True)
     table.add_column("expected")
@@ -154,16 +159,17 @@ def _print(reports: tuple[Report[Any], ...], command: Verify, seconds: float) ->
     console.print(table)
     for report in reports:
         for complaint in report.complaints:
-            console.print(f"[red]{report.theorem.key}: {complaint}[/red]", highlight=False)
+            console.print(printable(f"{report.theorem.key}: {complaint}"), style="red")
     good = sum(report.as_expected for report in reports)
     console.print(
         f"{good} of {len(reports)} as expected (seed {command.seed}, budget {command.budget}, "
-        f"{seconds:.1f} s). The margin is over its scale; 0 is tight. Not falsified is not proved.",
-        highlight=False,
+        f"{seconds:.1f} s). The margin is over its scale; 0 is tight. Not falsified is not proved."
     )
 
 
-def _row(report: Report[Any]) -> list[str]:
+def _row(report: Report[Any]) -> list[Any]:
+    from rich.text import Text
+
     colour = "green" if report.as_expected else "red"
     controls = [f"{c.hypothesis} {c.bites}/{c.instances}" for c in report.controls]
     if report.theorem.counterexample is not None:
@@ -171,7 +177,7 @@ def _row(report: Report[Any]) -> list[str]:
     return [
         report.theorem.key,
         str(report.theorem.expected),
-        f"[{colour}]{report.verdict}[/{colour}]",
+        Text(str(report.verdict), style=colour),
         str(report.instances),
         f"{report.tightest:.1e}",
         ", ".join(controls),

@@ -1,18 +1,21 @@
 """Chosen and rejected responses, as preference data sets for language models store them."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nlhf.data.parquet import read_columns
 from nlhf.data.records import ANONYMOUS, Columns, Origin, assemble
-from nlhf.data.text import listed, quoted, read_bytes, read_text
+from nlhf.data.text import container_of, listed, quoted, read_text
 from nlhf.data.votes import Votes
-from nlhf.errors import InvalidData, MissingExtra
+from nlhf.errors import InvalidData
 
 FIELDS = ("prompt", "chosen", "rejected")
 GROUP = "group"
+CONTAINERS = ("jsonl", "parquet")
+"""How the rows may be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,7 @@ class _Rows:
     origin: Origin
 
 
-def read_comparisons(path: str | Path) -> Votes:
+def read_comparisons(path: str | Path, *, container: str | None = None) -> Votes:
     """Read `prompt, chosen, rejected` and optionally `group` from a `.jsonl` or `.parquet` file.
 
     Every row is one vote for `chosen`. The ids of prompts and responses are their texts, so equal
@@ -32,21 +35,17 @@ def read_comparisons(path: str | Path) -> Votes:
     the annotator; either every row has it or none. Other fields are ignored. There are no ties in
     this format.
 
+    Args:
+        path: The file.
+        container: `jsonl` or `parquet`; by default what the file's ending says.
+
     Raises:
         InvalidData: The first thing that is wrong, with file, line or row, and field; also if
             chosen and rejected are equal.
-        MissingExtra: A `.parquet` file, and pyarrow is not installed.
+        MissingExtra: A Parquet file, and pyarrow is not installed.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix == ".jsonl":
-        found = _read_jsonl(path)
-    elif suffix == ".parquet":
-        found = _read_parquet(path)
-    else:
-        raise InvalidData(
-            f"{path}: suffix {quoted(suffix)} is not one of .jsonl, .parquet",
-            "name the file by its format",
-        )
+    known = container_of(path, CONTAINERS, container)
+    found = _read_jsonl(path) if known == "jsonl" else _read_parquet(path)
     if not found.rows:
         raise InvalidData(f"{path}: no comparisons", "write one row per comparison")
     return _votes(found)
@@ -143,17 +142,6 @@ def _parse(line: str, where: str, last: bool) -> object:
 
 
 def _read_parquet(path: str | Path) -> _Rows:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingExtra.of("pyarrow", "data") from error
-    content = read_bytes(path)
-    fix = "write it again with a Parquet writer; fetch a cut file again"
-    try:
-        table = parquet.ParquetFile(pyarrow.BufferReader(content))
-        present = [field for field in (*FIELDS, GROUP) if field in table.schema_arrow.names]
-        rows: Iterable[object] = table.read(columns=present).to_pylist()
-    except (pyarrow.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-        raise InvalidData(f"{path}: not a readable Parquet file ({error})", fix) from error
-    return _Rows(list(rows), Origin(str(path), lambda index: f"row {index} (counted from 0)"))
+    columns = read_columns(path, (*FIELDS, GROUP))
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return _Rows(rows, Origin(str(path), lambda index: f"row {index} (counted from 0)"))

@@ -1,6 +1,6 @@
 """Votes in memory: columns, and pandas or polars data frames, neither of which is imported."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nlhf.data.records import (
@@ -44,7 +44,7 @@ def votes_from_columns(
     }
     if annotator is not None:
         given[ANNOTATOR] = annotator
-    return _votes(given, "columns")
+    return votes_of_lists(given, "columns")
 
 
 def votes_from_frame(frame: Any) -> Votes:
@@ -62,10 +62,11 @@ def votes_from_frame(frame: Any) -> Votes:
     header = list(frame.columns)
     check_header(header, name)
     present = [column for column in (*REQUIRED, ANNOTATOR) if column in header]
-    return _votes({column: frame[column].to_list() for column in present}, name)
+    return votes_of_lists({column: frame[column].to_list() for column in present}, name)
 
 
-def _votes(given: dict[str, Iterable[object]], name: str) -> Votes:
+def votes_of_lists(given: Mapping[str, Iterable[object]], name: str) -> Votes:
+    """Make votes of columns by name, which are all there; `name` says where they came from."""
     origin = Origin(name, lambda index: f"row {index} (counted from 0)")
     texts = {column: _texts(values, column, origin) for column, values in given.items()}
     lengths = {column: len(values) for column, values in texts.items()}

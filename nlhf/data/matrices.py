@@ -1,6 +1,5 @@
 """Pairwise matrices on disk: win counts, or preferences; which of the two is said by the caller."""
 
-import csv
 import io
 import math
 from collections.abc import Sequence
@@ -11,9 +10,12 @@ import numpy as np
 from jaxtyping import Float
 
 from nlhf.data.counts import WinCounts
-from nlhf.data.text import quoted, read_bytes, read_text
+from nlhf.data.text import container_of, quoted, read_bytes, read_csv, read_text
 from nlhf.errors import InvalidData
 from nlhf.numerics import COMPLEMENT_TOLERANCE
+
+CONTAINERS = ("csv", "npy")
+"""How a matrix may be written."""
 
 _COUNTS_BELOW = 2**53
 
@@ -55,19 +57,24 @@ class _Matrices:
         return f"{self.path}{matrix}: row {row}, column {column} holds {self.values[x, i, j]:.15g}"
 
 
-def read_win_counts(path: str | Path) -> tuple[WinCounts, ...]:
+def read_win_counts(path: str | Path, *, container: str | None = None) -> tuple[WinCounts, ...]:
     """Read win counts from a `.csv` or `.npy` file: entry (i, j) counts the wins of i over j.
 
     A CSV file holds one square matrix of numbers. It may have labels: either a header line above
     the numbers, or a header line and, as first column, the same labels in the same order; the
-    first cell is then not a number. A `.npy` file holds an array of shape (n, n), or (X, n, n) for
+    first cell is then not a number. A header of numbers is taken as labels only if it counts from
+    0 or from 1. A `.npy` file holds an array of shape (n, n), or (X, n, n) for
     X prompts. Labels are otherwise the indices, from 0. Such files have no ties: all `ties` are 0.
+
+    Args:
+        path: The file.
+        container: `csv` or `npy`; by default what the file's ending says.
 
     Raises:
         InvalidData: The file cannot be read, or an entry is not a non-negative integer, or the
             diagonal is not zero; with the entry's row, column and value.
     """
-    found = _read(path)
+    found = _read(path, container)
     values = found.values
     _refuse(found, ~np.isfinite(values), "not a number", "write 0 where a pair has no votes")
     _refuse(found, values < 0, "negative", "an entry counts votes; write 0 for none")
@@ -88,18 +95,22 @@ def read_win_counts(path: str | Path) -> tuple[WinCounts, ...]:
     )
 
 
-def read_preferences(path: str | Path) -> Preferences:
+def read_preferences(path: str | Path, *, container: str | None = None) -> Preferences:
     """Read preference probabilities from a `.csv` or `.npy` file laid out as for win counts.
 
     Entry (i, j) is the probability that i is preferred to j. Nothing is repaired: the values
     returned are those of the file.
+
+    Args:
+        path: The file.
+        container: `csv` or `npy`; by default what the file's ending says.
 
     Raises:
         InvalidData: The file cannot be read; an entry is not a probability; or P + Pᵀ differs from
             1 by more than 1e-9 somewhere (so the diagonal must be 1/2); with the pair and by how
             much.
     """
-    found = _read(path)
+    found = _read(path, container)
     values = found.values
     _refuse(
         found,
@@ -121,7 +132,8 @@ def read_preferences(path: str | Path) -> Preferences:
             f"{found.named(x, i, j)}, and the transposed entry {values[x, j, i]:.15g}: they sum to "
             f"1 {excess[x, i, j]:+.3g}; allowed is ±{COMPLEMENT_TOLERANCE:g} "
             f"({int(wrong.sum()) // 2} such pairs)",
-            "make P[j, i] = 1 - P[i, j]; if this is rounding, write (P + 1 - P.T) / 2",
+            "make P[j, i] = 1 - P[i, j]; if this is rounding, as from float32, convert to float64 "
+            "and write (P + 1 - P.T) / 2",
         )
     values.setflags(write=False)
     return Preferences(found.prompts, (found.responses,) * len(values), values)
@@ -133,29 +145,13 @@ def _refuse(found: _Matrices, wrong: np.ndarray, what: str, fix: str) -> None:
         raise InvalidData(f"{found.named(*entry)}: {what} ({int(wrong.sum())} such entries)", fix)
 
 
-def _read(path: str | Path) -> _Matrices:
-    suffix = Path(path).suffix.lower()
-    if suffix == ".csv":
-        return _read_csv(path)
-    if suffix == ".npy":
-        return _read_npy(path)
-    raise InvalidData(
-        f"{path}: suffix {quoted(suffix)} is not one of .csv, .npy",
-        "name the file by its format, or save it with numpy.save",
-    )
+def _read(path: str | Path, container: str | None) -> _Matrices:
+    known = container_of(path, CONTAINERS, container)
+    return _read_csv(path) if known == "csv" else _read_npy(path)
 
 
 def _read_csv(path: str | Path) -> _Matrices:
-    text = read_text(path)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    cells, lines = [], []
-    try:
-        for row in reader:
-            if row:
-                cells.append(row)
-                lines.append(reader.line_num)
-    except csv.Error as error:
-        raise InvalidData(f"{path}, line {reader.line_num}: {error}", "close the quote") from error
+    cells, lines = read_csv(read_text(path), path)
     labels, cells, lines = _split_labels(cells, lines, str(path))
     try:
         values = np.array([[[float(cell) for cell in row] for row in cells]])
@@ -186,6 +182,7 @@ def _split_labels(
     if rows == width + 1:
         labels = tuple(cells[0])
         body = cells[1:]
+        _refuse_numbers_as_labels(labels, path, lines[0])
     elif rows == width > 0 and not _is_number(cells[0][0]):
         labels = tuple(cells[0][1:])
         body = [row[1:] for row in cells[1:]]
@@ -206,6 +203,16 @@ def _split_labels(
             f"{path}: the label {quoted(twice)} occurs twice", "label responses apart"
         )
     return labels, body, lines[len(lines) - len(body) :]
+
+
+def _refuse_numbers_as_labels(labels: tuple[str, ...], path: str, line: int) -> None:
+    counted = [tuple(str(k + first) for k in range(len(labels))) for first in (0, 1)]
+    if all(map(_is_number, labels)) and tuple(map(str.strip, labels)) not in counted:
+        raise InvalidData(
+            f"{path}, line {line}: {len(labels) + 1} lines of {len(labels)} numbers; the first "
+            f"would be labels, {quoted(','.join(labels))}, and looks like data",
+            "remove the line that is too many, or name responses by 0, 1, ... or by words",
+        )
 
 
 def _check_row_labels(

@@ -12,14 +12,14 @@ import numpy as np
 from jaxtyping import Int
 
 from nlhf.data.counts import WinCounts
-from nlhf.data.text import quoted, read_text
+from nlhf.data.text import container_of, quoted, read_text
 from nlhf.errors import InvalidData
 
 _TYPES = {
-    ".soc": "strict and complete",
-    ".soi": "strict, possibly incomplete",
-    ".toc": "complete, possibly with ties",
-    ".toi": "possibly with ties, possibly incomplete",
+    "soc": "strict and complete",
+    "soi": "strict, possibly incomplete",
+    "toc": "complete, possibly with ties",
+    "toi": "possibly with ties, possibly incomplete",
 }
 _GROUP = r"(?:[0-9]{1,9}|{[0-9]{1,9}(?:,[0-9]{1,9})*})"
 _ORDER = re.compile(f"([0-9]{{1,12}}):({_GROUP}(?:,{_GROUP})*)")
@@ -27,7 +27,7 @@ _NAME = re.compile(r"# ALTERNATIVE NAME ([0-9]{1,9}):(.*)")
 _UNRANKED = np.iinfo(np.int64).max
 
 
-def read_preflib(path: str | Path) -> tuple[WinCounts, ...]:
+def read_preflib(path: str | Path, *, container: str | None = None) -> tuple[WinCounts, ...]:
     """Read one `.soc`, `.soi`, `.toc` or `.toi` file as the counts of one prompt.
 
     An order with multiplicity m gives, for every two alternatives that it ranks, m wins of the
@@ -38,24 +38,23 @@ def read_preflib(path: str | Path) -> tuple[WinCounts, ...]:
 
     The votes that one ranking gives on its pairs are not independent of each other.
 
+    Args:
+        path: The file.
+        container: Its type, `soc`, `soi`, `toc` or `toi`; by default what its ending says.
+
     Raises:
-        InvalidData: The file is not in its format, an order does not fit the type that the suffix
-            promises, or the numbers of alternatives and voters differ from those in the header
-            (as they do if the file is cut); with the line.
+        InvalidData: The file is not in its format, an order does not fit its type, or the
+            numbers of alternatives and voters differ from those in the header (as they do if the
+            file is cut); with the line.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in _TYPES:
-        raise InvalidData(
-            f"{path}: suffix {quoted(suffix)} is not one of {', '.join(_TYPES)}",
-            "download the ordinal file of the data set",
-        )
+    kind = container_of(path, tuple(_TYPES), container)
     lines = read_text(path).replace("\r\n", "\n").split("\n")
     names = _names(lines, path)
     multiplicities, orders = [], []
     for number, line in enumerate(lines, 1):
         if line.strip() and not line.startswith("#"):
             multiplicity, order = _order("".join(line.split()), f"{path}, line {number}")
-            _check_order(order, len(names), suffix, f"{path}, line {number}")
+            _check_order(order, len(names), kind, f"{path}, line {number}")
             multiplicities.append(multiplicity)
             orders.append(order)
     declared, voters = _declared(lines, "NUMBER VOTERS", path), sum(multiplicities)
@@ -120,7 +119,7 @@ def _order(line: str, where: str) -> tuple[int, list[list[int]]]:
     return int(match[1]), [[int(k) for k in group.strip("{}").split(",")] for group in groups]
 
 
-def _check_order(order: list[list[int]], size: int, suffix: str, where: str) -> None:
+def _check_order(order: list[list[int]], size: int, kind: str, where: str) -> None:
     ranked = [alternative for group in order for alternative in group]
     if min(ranked) < 1 or max(ranked) > size or len(set(ranked)) < len(ranked):
         wrong = next(k for k in ranked if not 1 <= k <= size or ranked.count(k) > 1)
@@ -129,15 +128,15 @@ def _check_order(order: list[list[int]], size: int, suffix: str, where: str) -> 
             f"alternatives 1 to {size}",
             "rank each of the announced alternatives at most once",
         )
-    incomplete = len(ranked) < size and suffix in (".soc", ".toc")
-    tied = len(order) < len(ranked) and suffix in (".soc", ".soi")
+    incomplete = len(ranked) < size and kind in ("soc", "toc")
+    tied = len(order) < len(ranked) and kind in ("soc", "soi")
     if incomplete or tied:
         what = (
             f"{len(ranked)} of {size} alternatives are ranked" if incomplete else "there is a tie"
         )
         raise InvalidData(
-            f"{where}: {what}, but {suffix} means {_TYPES[suffix]}",
-            "use the suffix .toi, or correct the order; if the file is cut, download it again",
+            f"{where}: {what}, but {kind} means {_TYPES[kind]}",
+            "say that the file is toi, or correct the order; if the file is cut, download it again",
         )
 
 

@@ -1,5 +1,6 @@
 """Raw records of votes, checked and numbered: the one way in which every reader makes votes."""
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ from jaxtyping import Int8
 
 from nlhf.data.text import listed, quoted
 from nlhf.data.votes import Votes
-from nlhf.errors import InvalidData
+from nlhf.errors import Degenerate, InvalidData
 
 LABELS = {"a": 1, "b": -1, "tie": 0}
 """What a vote may say, and the sign that stands for it."""
@@ -71,11 +72,15 @@ def assemble(columns: Columns, origin: Origin) -> Votes:
 
     Raises:
         InvalidData: An unknown label, a blank id, or a vote of a response against itself.
+
+    Warns:
+        Degenerate: Two ids differ by surrounding blanks only.
     """
     label = _signs(columns.label, origin)
     _check_ids({"prompt_id": columns.prompt_id}, origin)
     _check_ids({ANNOTATOR: columns.annotator}, origin)
     _check_ids({"response_a": columns.response_a, "response_b": columns.response_b}, origin)
+    _warn_of_blanks(columns, origin)
     prompts, prompt = _numbered(columns.prompt_id)
     annotators, annotator = _numbered(columns.annotator)
     pairs, responses = _numbered_within(prompt, columns, len(prompts))
@@ -143,6 +148,26 @@ def _check_ids(columns: Mapping[str, Sequence[str]], origin: Origin) -> None:
         first = next((i for i, name in enumerate(ids) if name in bad), None) if bad else None
         if first is not None:
             raise InvalidData(f"{origin.at(first)}: {column} {quoted(ids[first])} {what}", fix)
+
+
+def _warn_of_blanks(columns: Columns, origin: Origin) -> None:
+    """Warn once if two ids of a kind differ by surrounding blanks only; they stay apart."""
+    kinds = {
+        "prompts": set(columns.prompt_id),
+        "responses": {*columns.response_a, *columns.response_b},
+        "annotators": set(columns.annotator),
+    }
+    for kind, names in kinds.items():
+        blank = [name for name in names if name != (bare := name.strip()) and bare in names]
+        if blank:
+            name = min(blank)
+            warnings.warn(
+                f"{origin.name}: the {kind} {quoted(name.strip())} and {quoted(name)} differ by "
+                f"surrounding blanks only ({len(blank)} such); they are taken as different",
+                Degenerate,
+                stacklevel=4,
+            )
+            return
 
 
 def _unencodable(names: Iterable[str]) -> set[str]:

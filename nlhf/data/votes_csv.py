@@ -1,10 +1,10 @@
-"""Votes in a CSV file."""
+"""Votes in a file."""
 
-import csv
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from nlhf.data.frames import votes_of_lists
+from nlhf.data.parquet import read_columns
 from nlhf.data.records import (
     ANNOTATOR,
     ANONYMOUS,
@@ -14,13 +14,16 @@ from nlhf.data.records import (
     assemble,
     check_header,
 )
-from nlhf.data.text import quoted, read_text
+from nlhf.data.text import container_of, quoted, read_csv, read_text
 from nlhf.data.votes import Votes
 from nlhf.errors import InvalidData
 
+CONTAINERS = ("csv", "parquet")
+"""How votes may be written."""
 
-def read_votes(path: str | Path) -> Votes:
-    """Read votes from a CSV file whose first line names the columns.
+
+def read_votes(path: str | Path, *, container: str | None = None) -> Votes:
+    """Read votes from a CSV file whose first line names the columns, or from a Parquet file.
 
     Columns, in any order: `prompt_id`, `response_a`, `response_b`, `label` and optionally
     `annotator`; others are ignored, and so are blank lines. A label is `a`, `b` or `tie`. The file
@@ -29,18 +32,37 @@ def read_votes(path: str | Path) -> Votes:
     A file cut within a record is refused; a cut exactly between two records leaves a file that is
     valid in this format.
 
+    Args:
+        path: The file.
+        container: `csv` or `parquet`; by default Parquet if the file's ending is `.parquet`, and
+            CSV if it is any other.
+
     Raises:
-        InvalidData: The first thing that is wrong, with file, line, value and what is allowed.
+        InvalidData: The first thing that is wrong, with file, line or row, value and what is
+            allowed.
+        MissingExtra: A Parquet file, and pyarrow is not installed.
+
+    Warns:
+        Degenerate: Two ids differ by surrounding blanks only.
     """
-    text = read_text(path)
-    rows = [row for row in _parse(text, path) if row]
+    if container is None and Path(path).suffix.lower() != ".parquet":
+        container = "csv"
+    if container_of(path, CONTAINERS, container) == "parquet":
+        columns = read_columns(path, (*REQUIRED, ANNOTATOR))
+        check_header([*columns], str(path))
+        return votes_of_lists(columns, str(path))
+    return _read_csv_votes(path)
+
+
+def _read_csv_votes(path: str | Path) -> Votes:
+    rows, lines = read_csv(read_text(path), path)
     if not rows:
         raise InvalidData(f"{path}: holds only blank lines", "write a header line and votes below")
     header = rows.pop(0)
     check_header(header, f"{path}, header")
     if not rows:
         raise InvalidData(f"{path}: no votes below the header", "write one line per vote below it")
-    origin = Origin(str(path), lambda index: f"line {_line(text, index + 1)}")
+    origin = Origin(str(path), lambda index: f"line {lines[index + 1]}")
     _check_widths(rows, header, origin)
     columns = list(zip(*rows, strict=True))
     annotator: Sequence[str] = [ANONYMOUS] * len(rows)
@@ -48,33 +70,6 @@ def read_votes(path: str | Path) -> Votes:
         annotator = columns[header.index(ANNOTATOR)]
     required = {name: columns[header.index(name)] for name in REQUIRED}
     return assemble(Columns(**required, annotator=annotator), origin)
-
-
-def _parse(text: str, path: str | Path) -> Iterator[list[str]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    start = 1
-    try:
-        for row in reader:
-            start = reader.line_num + 1
-            yield row
-    except csv.Error as error:
-        raise InvalidData(
-            f"{path}, record from line {start}: {error}",
-            "the file is cut within a quoted field, or a double quote is not closed or not "
-            'doubled; write a quote inside a field as "" and fetch a cut file again',
-        ) from error
-
-
-def _line(text: str, record: int) -> int:
-    """Return the line on which a record starts, the header being record 0."""
-    reader = csv.reader(io.StringIO(text, newline=""))
-    start = 1
-    for row in reader:
-        if row and record == 0:
-            break
-        record -= bool(row)
-        start = reader.line_num + 1
-    return start
 
 
 def _check_widths(rows: list[list[str]], header: list[str], origin: Origin) -> None:

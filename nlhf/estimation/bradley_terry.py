@@ -11,12 +11,10 @@ from nlhf.data.counts import WinCounts
 from nlhf.data.text import quoted
 from nlhf.errors import HypothesisViolated, SolverFailed
 from nlhf.estimation.graphs import components, describe
+from nlhf.estimation.likelihood import Likelihood, maximise, polish
 
 SCORE_TOLERANCE = 1e-9
 """Largest score that is accepted as zero, relative to the votes of the most compared response."""
-
-_NEAR = 1e-6
-_NEWTON_STEPS = 3
 
 
 class Ties(StrEnum):
@@ -69,8 +67,7 @@ def fit_bradley_terry(
     At the maximum every response has as many wins as expected, up to the penalty:
     :math:`\sum_j w_{ij} - \sum_j (w_{ij} + w_{ji}) \sigma(r_i - r_j) = \rho r_i`.
 
-    Solved by a trust-region Newton method (scipy `trust-ncg`) with the analytic Hessian, and
-    three Newton steps at the end.
+    Solved by a damped Newton method, `nlhf.estimation.likelihood.maximise`.
 
     Args:
         counts: Votes of one prompt.
@@ -88,69 +85,21 @@ def fit_bradley_terry(
     wins = counts.wins + (counts.ties / 2 if ties is Ties.HALF else 0.0)
     if ridge == 0:
         _require_maximum(counts, wins, ties)
-    likelihood = _Likelihood(wins, ridge)
-    rewards = _maximise(likelihood)
+    likelihood = Likelihood(wins, ridge)
+    rewards = polish(likelihood, maximise(likelihood, np.zeros(len(wins))))
     rewards = rewards - rewards.mean()
     rewards.setflags(write=False)
     score = float(abs(likelihood.score(rewards)).max())
-    if not score <= SCORE_TOLERANCE * likelihood.scale:
+    allowed = SCORE_TOLERANCE * max(1.0, float(likelihood.compared.sum(axis=1).max()))
+    if not score <= allowed:
         raise SolverFailed(
             f"prompt {quoted(counts.prompt)}: score {score:.3g} where at most "
-            f"{SCORE_TOLERANCE * likelihood.scale:.3g} votes are allowed",
+            f"{allowed:.3g} votes are allowed",
             "add a small ridge; report the counts if that does not help",
-            solver="scipy trust-ncg",
+            solver="damped Newton",
             status="score not zero",
         )
-    return BradleyTerry(rewards, ridge, ties, likelihood.value(rewards), score)
-
-
-class _Likelihood:
-    """The log-likelihood and its derivatives; the penalty is part of the derivatives only."""
-
-    def __init__(self, wins: np.ndarray, ridge: float) -> None:
-        self.wins, self.ridge = wins, ridge
-        self.compared = wins + wins.T
-        self.scale = max(1.0, float(self.compared.sum(axis=1).max()))
-
-    def value(self, r: np.ndarray) -> float:
-        return -float((self.wins * np.logaddexp(0.0, r[None, :] - r[:, None])).sum())
-
-    def score(self, r: np.ndarray) -> np.ndarray:
-        missed = self.wins * _sigmoid(r[None, :] - r[:, None])
-        total: np.ndarray = missed.sum(axis=1) - missed.sum(axis=0) - self.ridge * r
-        return total
-
-    def information(self, r: np.ndarray) -> np.ndarray:
-        """Minus the Hessian, made non-singular along the constants, which change no likelihood."""
-        difference = r[None, :] - r[:, None]
-        weight = self.compared * _sigmoid(difference) * _sigmoid(-difference)
-        total = weight.sum(axis=1)
-        along = max(float(total.mean()), self.ridge) or 1.0
-        matrix: np.ndarray = np.diag(total + self.ridge) - weight + along / len(r)
-        return matrix
-
-
-def _maximise(likelihood: _Likelihood) -> np.ndarray:
-    from scipy.optimize import minimize
-
-    start = np.zeros(len(likelihood.wins))
-    # Scaled to one vote per response, so that the solver's rounding guards see numbers near 1.
-    scale = likelihood.scale
-    rewards: np.ndarray = minimize(
-        lambda r: (0.5 * likelihood.ridge * float(r @ r) - likelihood.value(r)) / scale,
-        start,
-        jac=lambda r: -likelihood.score(r) / scale,
-        hess=lambda r: likelihood.information(r) / scale,
-        method="trust-ncg",
-        options={"gtol": _NEAR, "maxiter": 1000},
-    ).x
-    # A trust region compares values, which near the maximum agree to all digits long before the
-    # score vanishes. From there plain Newton steps converge quadratically.
-    for _ in range(_NEWTON_STEPS):
-        rewards = rewards + np.linalg.solve(
-            likelihood.information(rewards), likelihood.score(rewards)
-        )
-    return rewards
+    return BradleyTerry(rewards, ridge, ties, float(likelihood.value(rewards)), score)
 
 
 def _require_maximum(counts: WinCounts, wins: np.ndarray, ties: Ties) -> None:
@@ -163,8 +112,3 @@ def _require_maximum(counts: WinCounts, wins: np.ndarray, ties: Ties) -> None:
             f"{describe(parts, counts.responses)}",
             "give a ridge above 0 (for example 0.1), or collect votes that connect them",
         )
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    probability: np.ndarray = 0.5 + 0.5 * np.tanh(x / 2)
-    return probability

@@ -14,6 +14,10 @@ from nlhf.errors import Degenerate, HypothesisViolated, InvalidData
 from nlhf.estimation.bradley_terry import fit_bradley_terry
 from nlhf.estimation.graphs import components, describe
 
+COMPLETION_RIDGE = 0.01
+"""Penalty of the rewards that fill in unseen pairs, in votes per logit²: it makes them exist where
+a response won or lost all its votes, and changes little elsewhere."""
+
 
 class Completion(StrEnum):
     """What to put where two responses were never compared."""
@@ -21,7 +25,9 @@ class Completion(StrEnum):
     HALF = "half"
     """1/2: as if indifferent."""
     BRADLEY_TERRY = "bradley-terry"
-    """The probability under the Bradley-Terry model fitted to all votes of the prompt."""
+    """The probability under the Bradley-Terry model fitted to all votes of the prompt, with the
+    ridge `COMPLETION_RIDGE`. Between responses that no chain of votes connects it says little; of
+    that `estimate_preferences` warns."""
     ERROR = "error"
     """Nothing: refuse."""
 
@@ -54,8 +60,6 @@ class PreferenceEstimate:
 
         Raises:
             InvalidData: The rule is `ERROR` and a pair is unseen.
-            HypothesisViolated: The rule is `BRADLEY_TERRY` and the maximum-likelihood rewards do
-                not exist.
         """
         rule, unseen = Completion(rule), self.unseen
         filled = self.preference.copy()
@@ -69,7 +73,7 @@ class PreferenceEstimate:
             )
         if unseen:
             by = (
-                fit_bradley_terry(self.counts).preference
+                fit_bradley_terry(self.counts, ridge=COMPLETION_RIDGE).preference
                 if rule is Completion.BRADLEY_TERRY
                 else 0.5
             )

@@ -5,6 +5,7 @@ The optimal strategies of the row player of a matrix game form a polytope
 converge to its point of least :math:`KL(x\|\mu)`, the maximum-entropy selection.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -258,7 +259,7 @@ def _linear_program(
     cost: Float[np.ndarray, "variable"],
     above: Float[np.ndarray, "constraint variable"],
     equal: Float[np.ndarray, "equality variable"],
-    bounds: list[tuple[float | None, float | None]],
+    bounds: Sequence[tuple[float | None, float | None]],
     equals: float = 1.0,
 ) -> Any:
     from scipy.optimize import linprog

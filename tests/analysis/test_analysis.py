@@ -4,10 +4,19 @@ import numpy as np
 import pytest
 
 import nlhf
-from nlhf.analysis import PayoffKind, Settings, analyse_preferences, analyse_votes
+from nlhf.analysis import (
+    SEVERITY,
+    Condorcet,
+    NoBaseline,
+    PayoffKind,
+    Settings,
+    analyse_preferences,
+    analyse_votes,
+    least_favourable,
+)
 from nlhf.data import WinCounts
 from nlhf.data.matrices import Preferences
-from nlhf.errors import InvalidData, InvalidProblem
+from nlhf.errors import Degenerate, InvalidData, InvalidProblem, SolverFailed
 from nlhf.estimation import Completion
 
 
@@ -33,7 +42,7 @@ def test_prompts_of_different_sizes_keep_their_order():
 def test_pairs_never_compared_are_reported_and_the_rule_is_named():
     analysis = analyse_votes([OPEN], Settings(temperature=0.1))
     assert analysis.prompts[0].unseen == ((0, 2),)
-    assert any("1 pairs never compared, filled in by: half" in c for c in analysis.choices)
+    assert any("1 pair never compared, filled in by: half" in c for c in analysis.choices)
     with pytest.raises(InvalidData, match="never compared"):
         analyse_votes([OPEN], Settings(temperature=0.1, unseen=Completion.ERROR))
 
@@ -75,5 +84,70 @@ def test_given_preferences_need_no_votes():
 def test_progress_is_told_of_every_stage():
     told = []
     analyse_votes([CYCLE, PAIR], Settings(), lambda stage, done, total: told.append((stage, total)))
-    assert {stage for stage, _ in told} == {"estimating", "fitting rewards"}
+    assert {stage for stage, _ in told} == {"estimating", "solving", "comparing"}
     assert {total for _, total in told} == {2}
+
+
+def test_the_upper_end_of_every_gap_covers_the_gap_of_the_prompt_alone():
+    found = analyse_votes([CYCLE, CYCLE, OPEN], Settings(temperature=0.1))
+    for solution in found.prompts:
+        game = nlhf.PreferenceGame(solution.preference, temperature=0.1)
+        alone = nlhf.certify(game, solution.policy).bound
+        assert solution.gap_low <= solution.gap <= solution.gap_high <= found.largest_gap
+        assert alone.low <= solution.gap_high
+        assert solution.gap_low <= alone.high
+
+
+@pytest.mark.parametrize(
+    ("wins", "reason"),
+    [
+        ([[0, 2, 2], [1, 0, 2], [1, 1, 0]], Condorcet.WINNER),
+        ([[0, 9, 2], [1, 0, 7], [8, 3, 0]], Condorcet.CYCLE),
+        ([[0, 1, 2], [1, 0, 2], [1, 1, 0]], Condorcet.TIES),
+        ([[0, 3, 0], [1, 0, 2], [0, 1, 0]], Condorcet.UNSEEN),
+        # The first is tied with the second and was never compared with the third.
+        ([[0, 1, 0], [1, 0, 1], [0, 2, 0]], Condorcet.UNSEEN),
+        ([[0, 1, 0], [1, 0, 2], [0, 1, 0]], Condorcet.TIES),
+    ],
+)
+def test_a_missing_condorcet_winner_has_a_reason(wins, reason):
+    assert analyse_votes([counts("x", wins)], Settings(0.1)).prompts[0].condorcet is reason
+
+
+def test_a_single_response_is_named_and_is_no_silent_winner():
+    with pytest.warns(Degenerate, match="'one': only one response"):
+        analysis = analyse_votes([counts("one", [[0]]), PAIR], Settings(0.1))
+    assert analysis.prompts[0].condorcet is Condorcet.TRIVIAL
+    assert analysis.null.observed == 0
+
+
+def test_a_run_that_stalled_outranks_an_exact_solution():
+    stops = [nlhf.Stop.STALLED, nlhf.Stop.SOLVER, nlhf.Stop.CERTIFIED]
+    assert least_favourable(stops) is nlhf.Stop.STALLED
+    assert least_favourable(list(nlhf.Stop)) is nlhf.Stop.DIVERGED
+    assert set(SEVERITY) == set(nlhf.Stop)
+
+
+def test_a_failed_fit_loses_no_policy(monkeypatch):
+    def fail(*_, **__):
+        raise SolverFailed("score 1", "more votes", solver="newton", status="score not zero")
+
+    monkeypatch.setattr("nlhf.analysis.fit_bradley_terry", fail)
+    analysis = analyse_votes([CYCLE], Settings(0.1))
+    assert isinstance(analysis.baselines[0], NoBaseline)
+    assert analysis.baselines[0].reason == "score 1"
+    assert analysis.largest_gap < 1e-12
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1e-3, 0.1, 30.0])
+def test_the_best_scale_is_no_worse_than_any_other_in_its_range(temperature):
+    found = analyse_votes([CYCLE], Settings(temperature))
+    baseline = found.baselines[0]
+    game = nlhf.PreferenceGame(found.prompts[0].preference, temperature=temperature)
+    least, largest = baseline.scale_range
+    assert least <= baseline.scale <= largest
+    for scale in np.geomspace(least, largest, 50):
+        logits = baseline.rewards / scale
+        other = np.exp(logits - logits.max())
+        loss = nlhf.exploitability(game, other / other.sum()).bound.value
+        assert baseline.exploitability <= loss * (1 + 1e-3) + 1e-9

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "nlhf"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
-    {"errors", "numerics", "streams"},
+    {"errors", "labels", "numerics", "streams"},
     {"results"},
     {"protocols"},
     {"spaces", "data"},
@@ -27,7 +27,7 @@ LAYERS = [
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-SIDEWAYS_ALLOWED = [{"errors", "numerics", "streams"}, {"solving", "theorems", "testing"}]
+SIDEWAYS_ALLOWED = [{"errors", "labels", "numerics", "streams"}, {"solving", "theorems", "testing"}]
 
 
 def imports_of(path: Path, *, top_level_only: bool = False) -> set[str]:

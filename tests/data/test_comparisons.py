@@ -29,6 +29,7 @@ def spelled(votes):
     ]
 
 
+@pytest.mark.filterwarnings("ignore::nlhf.errors.Degenerate")
 @given(rows, st.booleans())
 def test_json_lines_give_back_every_comparison(tmp_path_factory, table, ascii_only):
     path = tmp_path_factory.getbasetemp() / "rows.jsonl"
@@ -37,6 +38,7 @@ def test_json_lines_give_back_every_comparison(tmp_path_factory, table, ascii_on
     assert spelled(read_comparisons(path)) == table
 
 
+@pytest.mark.filterwarnings("ignore::nlhf.errors.Degenerate")
 @given(rows)
 def test_parquet_gives_back_every_comparison(tmp_path_factory, table):
     pyarrow = pytest.importorskip("pyarrow")
@@ -135,3 +137,11 @@ def test_llmbar_is_read_line_by_line(real_data, name, size):
     fields = ("prompt", "chosen", "rejected")
     expected = [{field: row[field] for field in fields} for row in table]
     assert spelled(read_comparisons(path)) == expected
+
+
+def test_the_caller_may_say_how_a_file_is_written(tmp_path):
+    path = tmp_path / "rows.json"
+    path.write_text('{"prompt": "p", "chosen": "x", "rejected": "y"}\n')
+    assert read_comparisons(path, container="jsonl").responses == (("x", "y"),)
+    with pytest.raises(InvalidData, match="keyword container: 'jsonl' or 'parquet'"):
+        read_comparisons(path)

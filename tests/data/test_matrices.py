@@ -181,3 +181,30 @@ def test_a_huge_shape_in_the_header_allocates_nothing(tmp_path):
 def test_other_suffixes_are_refused(tmp_path):
     with pytest.raises(InvalidData, match=r"suffix '\.txt'"):
         read_win_counts(tmp_path / "wins.txt")
+
+
+def test_the_caller_may_say_how_a_file_is_written(tmp_path):
+    write_csv(tmp_path / "wins.txt", W)
+    assert np.array_equal(read_win_counts(tmp_path / "wins.txt", container="csv")[0].wins, W)
+    with open(tmp_path / "p.dat", "wb") as file:
+        np.save(file, P)
+    assert np.array_equal(read_preferences(tmp_path / "p.dat", container="npy").preference[0], P)
+    with pytest.raises(InvalidData, match=r"container 'xls'.*\n.*keyword container: 'csv' or"):
+        read_win_counts(tmp_path / "wins.txt", container="xls")
+
+
+def test_a_line_of_data_is_not_taken_for_labels(tmp_path):
+    path = tmp_path / "wins.csv"
+    path.write_text("7,2\n0,3\n5,0\n")
+    with pytest.raises(InvalidData, match="line 1: 3 lines of 2 numbers"):
+        read_win_counts(path)
+    for labels in (("0", "1"), ("1", "2"), ("a", "7")):
+        path.write_text(",".join(labels) + "\n0,3\n5,0\n")
+        assert read_win_counts(path)[0].responses == labels
+
+
+def test_rounding_of_float32_is_named(tmp_path):
+    # 0.2 and 0.8 rounded to 24 bits are off by 3e-9 and 1.2e-8, in the same direction.
+    np.save(tmp_path / "p.npy", P.astype(np.float32))
+    with pytest.raises(InvalidData, match="float32"):
+        read_preferences(tmp_path / "p.npy")

@@ -128,3 +128,11 @@ def test_an_order_listed_twice_loses_no_voter(tmp_path):
     path = tmp_path / "twice.soc"
     path.write_text(preflib(2, [(3, [(1,), (2,)]), (4, [(1,), (2,)])]))
     assert read_preflib(path)[0].wins[0, 1] == 7
+
+
+def test_the_caller_may_say_of_which_type_a_file_is(tmp_path):
+    path = tmp_path / "order.txt"
+    path.write_text(preflib(2, [(3, [(1,), (2,)])]))
+    assert read_preflib(path, container="soc")[0].wins[0, 1] == 3
+    with pytest.raises(InvalidData, match="container"):
+        read_preflib(path)

@@ -48,6 +48,8 @@ def parquet_bytes():
     return stream.getvalue()
 
 
+pytestmark = pytest.mark.filterwarnings("ignore::nlhf.errors.Degenerate")
+
 READERS = {
     "votes.csv": (read_votes, lambda: example_votes().encode()[:1500].rpartition(b"\n")[0]),
     "preferences.csv": (read_preferences, lambda: b",x,y\nx,0.5,0.7\ny,0.3,0.5\n"),

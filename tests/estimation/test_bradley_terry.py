@@ -115,6 +115,13 @@ def test_rewards_that_span_hundreds_of_logits_are_found():
     np.testing.assert_allclose(np.diff(r), -math.log(999), rtol=1e-9)
 
 
+def test_counts_of_very_different_sizes_are_fitted():
+    # On a tree the fit is exact edge by edge, up to the three votes of the third edge.
+    data = made([[0, 10**9, 3], [1, 0, 9 * 10**11], [0, 5, 0]])
+    r = fit_bradley_terry(data).rewards
+    np.testing.assert_allclose(-np.diff(r), np.log([10**9, 1.8e11]), rtol=1e-6)
+
+
 @given(tables(least=2))
 def test_without_a_ridge_rewards_exist_exactly_if_no_split_has_all_wins_one_way(table):
     data = made(*table)

@@ -78,8 +78,9 @@ def test_unseen_pairs_are_filled_only_by_a_named_rule():
     with pytest.raises(InvalidData, match=r"1 of 3 pairs .*'x' and 'z'"):
         estimate.complete(Completion.ERROR)
     # x beats y 3 to 1 and y ties with z in wins: strengths 3, 1, 1 reproduce both pairs exactly.
+    # The ridge of 0.01 votes moves that by less than a hundredth.
     model = estimate.complete(Completion.BRADLEY_TERRY)
-    np.testing.assert_allclose(model[0, 2], 3 / 4, rtol=1e-9)
+    np.testing.assert_allclose(model[0, 2], 3 / 4, atol=0.01)
     for filled in (half, model):
         seen = ~np.isnan(estimate.preference)
         assert np.array_equal(filled[seen], estimate.preference[seen])
@@ -91,10 +92,14 @@ def test_every_rule_returns_a_complete_estimate_unchanged():
         assert np.array_equal(estimate.complete(rule), estimate.preference)
 
 
-def test_completing_across_components_by_bradley_terry_is_refused():
-    estimate = estimated(made([[0, 3, 0], [1, 0, 0], [0, 0, 0]]))
-    with pytest.raises(HypothesisViolated, match="not strongly connected"):
-        estimate.complete(Completion.BRADLEY_TERRY)
+def test_completion_by_bradley_terry_exists_where_a_response_only_won():
+    model = estimate_preferences(made([[0, 1, 0], [0, 0, 1], [0, 0, 0]])).complete(
+        Completion.BRADLEY_TERRY
+    )
+    assert 0.9 < model[0, 2] < 1
+    assert model[0, 2] + model[2, 0] == pytest.approx(1)
+    lonely = estimated(made([[0, 3, 0], [3, 0, 0], [0, 0, 0]]))
+    np.testing.assert_allclose(lonely.complete(Completion.BRADLEY_TERRY)[2], 0.5, atol=1e-12)
 
 
 def test_a_disconnected_graph_is_warned_of_with_its_components():
