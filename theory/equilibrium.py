@@ -31,6 +31,7 @@ from .definitions import (
 from .draws import Draws, instances
 from .instances import (
     EQUILIBRIUM_TOLERANCE,
+    HOTTEST,
     as_zero_sum_game,
     decode,
     draw_game,
@@ -202,7 +203,7 @@ _ITERATED_ABOVE = 0.1
 def _ne_unique_symmetric(instance: Duel) -> Margin:
     game, start = instance.game, (instance.row, instance.column)
     if game.temperature == 0.0:
-        return _equal_if_equilibria(game, *start)
+        return Margin.every({"any start": _equal_if_equilibria(game, *start)})
     x, y = (policy.log_probabilities for policy in nlhf.solve(as_zero_sum_game(game)).profile)
     allowed = SAME + _distance_bound(game, x, y)
     parts = {
@@ -210,8 +211,9 @@ def _ne_unique_symmetric(instance: Duel) -> Margin:
     }
     if game.temperature >= _ITERATED_ABOVE:
         row, column = iterate_from(game, *start)
-        away = _distance(game, row, x) + _distance(game, column, y)
-        allowed += _distance_bound(game, row, column)
+        away = _distance(game, row, x) + _distance(game, column, x)
+        # The column player's own y may be off from x by `allowed`, on top of x being off itself.
+        allowed += SAME + _distance_bound(game, x, y) + _distance_bound(game, row, column)
         parts["any start"] = Margin.equal(away, 0.0, scale=FARTHEST, rounding=allowed)
     nearby = game.temperature * (kl(game.weights, start[0], x) + kl(game.weights, start[1], x))
     error_here = error(game, x, *start) + 2.0 * equilibrium_error(game, x)
@@ -220,7 +222,7 @@ def _ne_unique_symmetric(instance: Duel) -> Margin:
 
 
 def _equal_if_equilibria(game: Game, row: Logs, column: Logs) -> Margin:
-    """Without regularisation: two policies that nothing improves upon must be equal."""
+    """Without regularisation: whoever starts in an equilibrium stays, so two must be equal."""
     gains = [
         float((row_payoff(game, p).max(axis=-1) - (np.exp(p) * row_payoff(game, p)).sum(-1)).max())
         for p in (row, column)
@@ -239,6 +241,17 @@ def equilibrium_error(game: Game, candidate: Logs) -> float:
     response = best_response(game, candidate)
     found = residual(game, candidate) + kl(game.weights, candidate, response)
     return min(game.temperature * found, 2.0 * EQUILIBRIUM_TOLERANCE)
+
+
+def _draw_lopsided_duel(draws: Draws) -> Duel:
+    """Draw a game without symmetry, and any two policies or its own two equilibrium policies."""
+    game = draw_game(draws, draw_payoff, lambda draws: draws.logarithmic(_ITERATED_ABOVE, HOTTEST))
+    if draws.chance(2):
+        row, column = (draw_policy_of(draws, game) for _ in range(2))
+    else:
+        profile = nlhf.solve(as_zero_sum_game(game)).profile
+        row, column = (policy.log_probabilities for policy in profile)
+    return Duel(game, row, column, game.temperature)
 
 
 def _draw_tied_duel(draws: Draws) -> Duel:
@@ -266,7 +279,7 @@ NE_UNIQUE_SYMMETRIC = Theorem(
     margin=_ne_unique_symmetric,
     instances=instances(lambda draws: draw_duel(draws, zeros=False)),
     controls={
-        COMPLEMENTARY: instances(lambda draws: draw_duel(draws, draw_payoff, zeros=False)),
+        COMPLEMENTARY: instances(_draw_lopsided_duel),
         "positive-temperature": instances(_draw_tied_duel),
     },
     coordinates=DUEL_COORDINATES,

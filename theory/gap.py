@@ -46,7 +46,7 @@ from .equilibrium import (
     equilibrium_error,
 )
 from .instances import (
-    as_preference_game,
+    as_zero_sum_game,
     draw_game,
     draw_payoff,
     equilibrium,
@@ -72,11 +72,14 @@ def _gap_identity(instance: Duel) -> Margin:
             VALUE - value(game, policy, challenger, other), gap, scale=scale, rounding=allowed
         ),
     }
-    if is_complementary(game) and other == game.temperature:
-        bound = nlhf.certify(as_preference_game(game), nlhf.Policy(policy)).bound
-        parts["certificate"] = Margin.equal(
-            total, bound.value, scale=scale, rounding=allowed + (bound.high - bound.low) / 2
-        )
+    profile = (nlhf.Policy(policy), nlhf.Policy(policy))
+    bound = nlhf.certify(as_zero_sum_game(game, other), profile).bound
+    parts["certificate"] = Margin.equal(
+        bound.value,
+        PLAYERS * gap,
+        scale=scale,
+        rounding=allowed + (bound.high - bound.low) / 2,
+    )
     return Margin.every(parts)
 
 

@@ -126,11 +126,15 @@ def as_preference_game(game: Game) -> nlhf.PreferenceGame:
     )
 
 
-def as_zero_sum_game(game: Game) -> nlhf.ZeroSumGame:
-    """Return the package's game between two players, for any payoff."""
+def as_zero_sum_game(game: Game, column_temperature: float | None = None) -> nlhf.ZeroSumGame:
+    """Return the package's game between two players, for any payoff.
+
+    The column player's temperature is the game's unless given.
+    """
+    other = game.temperature if column_temperature is None else column_temperature
     reference = nlhf.Policy(game.log_reference)
     return nlhf.ZeroSumGame(
-        game.payoff, (reference, reference), (game.temperature, game.temperature), game.weights
+        game.payoff, (reference, reference), (game.temperature, other), game.weights
     )
 
 

@@ -42,13 +42,16 @@ class ControlReport:
 
     Attributes:
         hypothesis: The hypothesis that the instances violate; they satisfy all others.
-        bites: Instances on which the claim then fails beyond rounding.
+        bites: Instances on which the claim then fails beyond rounding. An undefined margin (NaN)
+            is no bite: it may be the arithmetic that fails, not the claim.
         instances: Instances evaluated.
+        broken: The parts of the claim that failed on some of them.
     """
 
     hypothesis: str
     bites: int
     instances: int
+    broken: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +118,19 @@ class Report(Generic[X]):
             for control in self.controls
             if control.bites == 0
         )
+        if not refuted:
+            seen = {name for control in self.controls for name in control.broken}
+            found.extend(
+                f"no control ever breaks the part {part.name!r}: it needs none of the hypotheses, "
+                "or its margin cannot fail, or the controls are weak"
+                for part in self.parts
+                if part.name not in seen
+            )
         return tuple(found)
 
     @property
     def as_expected(self) -> bool:
-        """Whether the verdict is the expected one and every control bites."""
+        """Whether the verdict is as expected, every control bites, and every part is bitten."""
         return not self.complaints
 
 
@@ -226,7 +237,8 @@ def _control(
 ) -> ControlReport:
     tally = Tally(lambda x: theorem.violates_only(name, x), theorem.margin, notify)
     sample(theorem.controls[name], tally, count, _seed(stream))
-    return ControlReport(name, tally.violations, tally.evaluated)
+    broken = tuple(part for part, seen in tally.parts.items() if seen.broken)
+    return ControlReport(name, tally.broken, tally.evaluated, broken)
 
 
 def _verdict(tally: Tally[X]) -> Verdict:

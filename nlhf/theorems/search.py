@@ -27,10 +27,12 @@ class PartTally(Generic[X]):
 
     Attributes:
         decided: Instances on which this part was decisive.
+        broken: Instances on which a defined value violates it.
         worst: Those nearest to a violation with their margins, worst first.
     """
 
     decided: int = 0
+    broken: int = 0
     worst: tuple[tuple[Margin, X], ...] = ()
 
 
@@ -46,7 +48,8 @@ class Tally(Generic[X]):
         evaluated: Accepted instances.
         rejected: Instances that were not accepted.
         undecided: Evaluated instances on which rounding hides every part of the claim.
-        violations: Evaluated instances that violate the claim.
+        violations: Evaluated instances that violate the claim; undefined margins are among them.
+        broken: Evaluated instances on which a defined value violates some part.
         parts: What was seen of each part, by name.
     """
 
@@ -63,6 +66,7 @@ class Tally(Generic[X]):
         self.rejected = 0
         self.undecided = 0
         self.violations = 0
+        self.broken = 0
         self.parts: dict[str, PartTally[X]] = {}
 
     def see(self, instance: X) -> Margin | None:
@@ -73,9 +77,11 @@ class Tally(Generic[X]):
         margin = self._margin(instance)
         self.evaluated += 1
         self.violations += margin.violated
+        self.broken += bool(margin.broken)
         self.undecided += not any(part.decisive for _, part in margin.named)
         for name, part in margin.named:
             seen = self.parts.setdefault(name, PartTally())
+            seen.broken += name in margin.broken
             if part.decisive:
                 seen.decided += 1
                 ranked = sorted((*seen.worst, (part, instance)), key=lambda pair: -pair[0].excess)

@@ -128,6 +128,11 @@ class Margin:
         return self.excess > 0.0
 
     @property
+    def broken(self) -> tuple[str, ...]:
+        """The parts that a defined value violates. An undefined one shows no violation at work."""
+        return tuple(name for name, part in self.named if part.violated and not isnan(part.value))
+
+    @property
     def decisive(self) -> bool:
         """Whether rounding is small enough, or the violation large enough, to say anything."""
         return self.violated or self.rounding <= DECISIVE * self.scale
@@ -172,7 +177,8 @@ class Theorem(Generic[X]):
         margin: By how much the claim holds on an instance.
         instances: A Hypothesis strategy for instances.
         controls: For each hypothesis a strategy for instances that violate it and no other. The
-            claim must be seen to fail on them. A refuted statement needs none.
+            claim must be seen to fail on them, every part of it on some control's. A refuted
+            statement needs none.
         expected: What the ledger expects.
         sharp: Instances on which the claim is tight, or nearly; always evaluated.
         constants: The constants in the claim, by name; the proof states the same.

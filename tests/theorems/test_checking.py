@@ -18,7 +18,7 @@ from nlhf.theorems import (
     check,
     verify,
 )
-from tests.theorems.toys import FALSE, TRUE, Point, bump_margin, points, with_margin
+from tests.theorems.toys import FALSE, TRUE, Point, bump_margin, points, product_margin, with_margin
 
 
 def summary(report):
@@ -128,6 +128,61 @@ def test_a_control_that_does_not_bite_is_reported_and_fails(control):
     assert report.controls[0].bites == 0
     assert not report.as_expected
     assert "never breaks the claim" in report.complaints[0]
+
+
+def two_parts(second):
+    def margin(point: Point) -> Margin:
+        return Margin.every({"product": product_margin(point), "second": second(point)})
+
+    return margin
+
+
+def test_a_part_that_no_control_breaks_is_named():
+    always = with_margin(two_parts(lambda _: Margin(0.5, 1.0, 0.0)))
+    report = check(always, 50)
+    assert report.verdict == Verdict.NOT_FALSIFIED
+    assert report.controls[0].bites > 0
+    assert report.controls[0].broken == ("product",)
+    (complaint,) = report.complaints
+    assert "no control ever breaks the part 'second'" in complaint
+    assert not report.as_expected
+
+
+def test_parts_may_be_broken_by_different_controls():
+    light = Hypothesis[Point]("light", "x + y <= 3", lambda point: point.x + point.y <= 3.0)
+
+    def weight(point: Point) -> Margin:
+        return Margin.at_most(point.x + point.y, 3.0, scale=1.0, rounding=1e-15)
+
+    both = replace(
+        with_margin(two_parts(weight)),
+        hypotheses=(Hypothesis[Point]("square", "in it", lambda p: p.x <= 1.0), light),
+        controls={
+            "square": points(1.001, 1.4),
+            "light": points(0.0, 1.0).map(lambda p: Point(p.x, 4.0)),
+        },
+    )
+    report = check(both, 50)
+    assert report.controls[0].broken == ("product",)
+    assert set(report.controls[1].broken) == {"product", "second"}
+    assert report.complaints == ()
+
+
+def test_an_undefined_margin_is_no_bite_of_a_control():
+    def margin(point: Point) -> Margin:
+        return Margin(nan if point.x > 1.0 else 0.5, 1.0, 0.0)
+
+    report = check(with_margin(margin), 50)
+    assert report.controls[0].instances >= 20
+    assert (report.controls[0].bites, report.controls[0].broken) == (0, ())
+    assert "never breaks the claim" in report.complaints[0]
+
+
+def test_a_part_that_is_undefined_beside_one_that_fails_is_not_broken():
+    report = check(with_margin(two_parts(lambda p: Margin(nan if p.x > 1.0 else 0.5, 1, 0.0))), 50)
+    assert report.controls[0].bites > 0
+    assert report.controls[0].broken == ("product",)
+    assert "'second'" in report.complaints[0]
 
 
 def test_control_instances_that_violate_another_hypothesis_do_not_count():

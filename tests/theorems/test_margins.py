@@ -26,6 +26,15 @@ def test_an_undefined_margin_is_a_violation():
     assert not Margin(inf, 1.0, 0.0).violated
 
 
+def test_broken_parts_are_those_that_a_defined_value_violates():
+    parts = {"fails": Margin(-1.0, 1.0, 0.0), "holds": Margin(1.0, 1.0, 0.0)}
+    both = Margin.every({**parts, "undefined": Margin(nan, 1.0, 0.0)})
+    assert both.violated
+    assert both.broken == ("fails",)
+    assert Margin(-inf, 1.0, 0.0).broken == ("claim",)
+    assert Margin(nan, 1.0, 0.0).broken == ()
+
+
 def test_rounding_as_large_as_the_scale_decides_nothing_but_a_violation():
     assert not Margin(0.5, 1.0, 0.1).decisive
     assert Margin(0.5, 1.0, 1e-4).decisive

@@ -129,6 +129,17 @@ def test_players_of_a_lopsided_game_differ_by_what_root_finding_says():
     symmetric = part(equilibrium.NE_UNIQUE_SYMMETRIC.margin(instance), "symmetric")
     assert symmetric.value == pytest.approx(-2.0 * abs(float(x - y)), rel=1e-10)
     assert symmetric.violated
+    # Two independent players end at x and y: the column player is as far from x as y is.
+    start = part(equilibrium.NE_UNIQUE_SYMMETRIC.margin(instance), "any start")
+    assert start.value == pytest.approx(-2.0 * abs(float(x - y)), rel=1e-9)
+    assert start.violated
+    # Their own profile has no gap, but one of the two divergences from x.
+    own = logs(float(x), float(1 - x)), logs(float(y), float(1 - y))
+    instance = equilibrium.Duel(instance.game, *own, 1.0)
+    profile = part(equilibrium.NE_UNIQUE_SYMMETRIC.margin(instance), "any profile")
+    apart = y * mp.log(y / x) + (1 - y) * mp.log((1 - y) / (1 - x))
+    assert profile.value == pytest.approx(-float(apart), rel=1e-6)
+    assert profile.violated
 
 
 def test_extragradient_from_a_corner_reaches_the_equilibrium():
