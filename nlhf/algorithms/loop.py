@@ -14,7 +14,7 @@ S = TypeVar("S")
 D = TypeVar("D", bound=Dual)
 
 
-_WANTED = "gap >= 0, max_seconds > 0, and whole numbers max_iterations >= 0, judge_every >= 1"
+_WANTED = "gap >= 0, max_seconds >= 0, and whole numbers max_iterations >= 0, judge_every >= 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class StopRule:
         if not (
             whole
             and self.gap >= 0.0
-            and self.max_seconds > 0.0
+            and self.max_seconds >= 0.0
             and self.max_iterations >= 0
             and self.judge_every >= 1
         ):
