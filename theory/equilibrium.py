@@ -1,6 +1,6 @@
 """The value of the game, its unique symmetric equilibrium, and what it does to other policies."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 import nlhf
 from nlhf.numerics import log_normalise
-from nlhf.theorems import Citation, Coordinates, Hypothesis, Margin, Theorem
+from nlhf.theorems import Citation, Coordinates, Hypothesis, Margin, Strategy, Theorem
 
 from .definitions import (
     Game,
@@ -122,24 +122,29 @@ def _symmetric_value(instance: Duel) -> Margin:
     )
 
 
+DUEL_HYPOTHESES: tuple[Hypothesis[Duel], ...] = (
+    Hypothesis(COMPLEMENTARY, COMPLEMENTARY_TEXT, lambda x: is_complementary(x.game)),
+    Hypothesis(
+        "shared-temperature",
+        r"both players have the same \tau",
+        lambda x: x.column_temperature == x.game.temperature,
+    ),
+)
+
+DUEL_CONTROLS: Mapping[str, Strategy[Duel]] = {
+    COMPLEMENTARY: instances(lambda draws: draw_duel(draws, draw_payoff)),
+    "shared-temperature": instances(lambda draws: draw_duel(draws, unequal=True)),
+}
+
+
 SYMMETRIC_VALUE = Theorem(
     key="symmetric-value",
     statement=r"J(\pi,\pi) = \tfrac12 and J(\pi,\rho) + J(\rho,\pi) = 1 for all \pi, \rho",
     sources=(Citation("ye2024", "as commonly stated"),),
-    hypotheses=(
-        Hypothesis(COMPLEMENTARY, COMPLEMENTARY_TEXT, lambda x: is_complementary(x.game)),
-        Hypothesis(
-            "shared-temperature",
-            r"both players have the same \tau",
-            lambda x: x.column_temperature == x.game.temperature,
-        ),
-    ),
+    hypotheses=DUEL_HYPOTHESES,
     margin=_symmetric_value,
     instances=instances(draw_duel),
-    controls={
-        COMPLEMENTARY: instances(lambda draws: draw_duel(draws, draw_payoff)),
-        "shared-temperature": instances(lambda draws: draw_duel(draws, unequal=True)),
-    },
+    controls=DUEL_CONTROLS,
     constants={"value": VALUE},
     coordinates=DUEL_COORDINATES,
 )

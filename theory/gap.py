@@ -35,9 +35,9 @@ from .equilibrium import (
     CANDIDATE_CONTROLS,
     CANDIDATE_COORDINATES,
     CANDIDATE_HYPOTHESES,
-    COMPLEMENTARY,
-    COMPLEMENTARY_TEXT,
+    DUEL_CONTROLS,
     DUEL_COORDINATES,
+    DUEL_HYPOTHESES,
     VALUE,
     Candidate,
     Duel,
@@ -48,9 +48,7 @@ from .equilibrium import (
 from .instances import (
     as_zero_sum_game,
     draw_game,
-    draw_payoff,
     equilibrium,
-    is_complementary,
 )
 
 PLAYERS = 2
@@ -90,20 +88,10 @@ GAP_IDENTITY = Theorem(
         r" \max_\rho J(\rho,\pi) - \min_\rho J(\pi,\rho) is twice that"
     ),
     sources=(Citation("ye2024", "as commonly stated"),),
-    hypotheses=(
-        Hypothesis(COMPLEMENTARY, COMPLEMENTARY_TEXT, lambda x: is_complementary(x.game)),
-        Hypothesis(
-            "shared-temperature",
-            r"both players have the same \tau",
-            lambda x: x.column_temperature == x.game.temperature,
-        ),
-    ),
+    hypotheses=DUEL_HYPOTHESES,
     margin=_gap_identity,
     instances=instances(draw_duel),
-    controls={
-        COMPLEMENTARY: instances(lambda draws: draw_duel(draws, draw_payoff)),
-        "shared-temperature": instances(lambda draws: draw_duel(draws, unequal=True)),
-    },
+    controls=DUEL_CONTROLS,
     constants={"players": PLAYERS},
     coordinates=DUEL_COORDINATES,
 )
