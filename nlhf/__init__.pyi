@@ -7,16 +7,26 @@ from .certificates import exploitability as exploitability
 from .data.counts import win_counts as win_counts
 from .data.votes_csv import read_votes as read_votes
 from .errors import NlhfError as NlhfError
+from .games.markov import MarkovGame as MarkovGame
 from .games.payoffs import LowRankPayoff as LowRankPayoff
 from .games.preference import LogOddsGame as LogOddsGame
 from .games.preference import LowRankPreference as LowRankPreference
 from .games.preference import PreferenceGame as PreferenceGame
+from .games.trajectory import TrajectoryGame as TrajectoryGame
 from .games.zero_sum import ZeroSumGame as ZeroSumGame
 from .results import Certificate as Certificate
 from .results import Solution as Solution
 from .results import Stop as Stop
 from .solving import solve as solve
-from .spaces.simplex import Policy as Policy
+from .spaces.discounted import Discounted as Discounted
+from .spaces.histories import Histories as Histories
+from .spaces.markov import FiniteHorizon as FiniteHorizon
+from .spaces.mdp import MDP as MDP
+from .spaces.policy import Policy as Policy
+from .spaces.realisers import PolicyMirrorDescent as PolicyMirrorDescent
+from .spaces.realisers import SoftBellman as SoftBellman
+from .spaces.realisers import TokenwiseMixture as TokenwiseMixture
+from .spaces.tree import TokenTree as TokenTree
 from .streams import Stream as Stream
 
 __version__: str

@@ -26,7 +26,7 @@ from nlhf.numerics import expectation, kl_divergence, log_normalise
 from nlhf.protocols import Algorithm
 from nlhf.results import Solution, Stop
 from nlhf.solving import solve
-from nlhf.spaces.simplex import Policy
+from nlhf.spaces.policy import Policy
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of a stage, how many prompts are done, and how many there are."""

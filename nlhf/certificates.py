@@ -4,13 +4,12 @@ Best responses of a KL-regularised game are closed forms, so the gap of any prof
 rounding, whoever proposed the profile.
 """
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
-from nlhf.games.payoffs import Payoff
-from nlhf.numerics import EPSILON, expectation, kl_divergence
 from nlhf.protocols import Evaluation
 from nlhf.results import (
     Bound,
@@ -21,22 +20,47 @@ from nlhf.results import (
     read_only,
     weighted_mean,
 )
-from nlhf.spaces.simplex import Policy, Simplex
+from nlhf.spaces.improvement import Improvement
+from nlhf.spaces.policy import Policy
+
+
+@runtime_checkable
+class Judged(Protocol):
+    """A space that can say what the best deviation from a policy gains."""
+
+    def improvement(
+        self,
+        policy: Policy,
+        payoff: Any,
+        reference: Policy,
+        temperature: float,
+        rounding: Float[np.ndarray, "context"],
+    ) -> Improvement:
+        """Return the gain of the best response over the policy."""
+        ...
 
 
 @runtime_checkable
 class CertifiableGame(Protocol):
-    """What the certificate needs to know of a game on finite response sets."""
+    """What the certificate needs to know of a game with finitely many decisions."""
 
-    spaces: tuple[Simplex, ...]
     references: tuple[Policy, ...]
     temperatures: tuple[float, ...]
     weights: Float[np.ndarray, "context"]
     multiplicity: int
     units: Units
-    payoff: Payoff
 
-    def operator(self, profile: Profile[Policy]) -> Evaluation[np.ndarray]:
+    @property
+    def spaces(self) -> Sequence[Judged]:
+        """One space per distinct player."""
+        ...
+
+    @property
+    def rounding(self) -> Float[np.ndarray, "context"]:
+        """Per context, a bound on the rounding error of an entry of a payoff."""
+        ...
+
+    def operator(self, profile: Profile[Policy]) -> Evaluation[Any]:
         """Return every player's payoff against the profile."""
         ...
 
@@ -89,10 +113,12 @@ def _certificate(
     payoffs = game.operator(profile).payoffs
     gains, roundings, witness = [], [], []
     for i, payoff in enumerate(payoffs):
-        gain, rounding, response = _improvement(game, i, profile[i], payoff)
-        gains.append(gain)
-        roundings.append(rounding)
-        witness.append(response)
+        found = game.spaces[i].improvement(
+            profile[i], payoff, game.references[i], game.temperatures[i], game.rounding
+        )
+        gains.append(found.gain)
+        roundings.append(found.rounding)
+        witness.append(found.response)
     gap = game.multiplicity * np.sum(gains, axis=0)
     rounding = game.multiplicity * np.sum(roundings, axis=0)
     players = game.multiplicity * len(profile)
@@ -111,30 +137,6 @@ def _certificate(
         witness=tuple(witness),
         method="best response " + ("by enumeration" if zero else "in closed form"),
     )
-
-
-def _improvement(
-    game: CertifiableGame, player: int, policy: Policy, payoff: Float[np.ndarray, "*context action"]
-) -> tuple[Float[np.ndarray, "x"], Float[np.ndarray, "x"], Policy]:
-    """Return the gain of the best deviation, its rounding error, and the deviation."""
-    temperature = game.temperatures[player]
-    space = game.spaces[player]
-    if temperature == 0.0:
-        gain = np.atleast_1d(payoff.max(axis=-1) - expectation(policy.log_probabilities, payoff))
-        return gain, 2 * game.payoff.rounding, space.best_response(payoff)
-    reference = game.references[player]
-    response = space.prox(payoff, [(reference, temperature)]).strategy
-    gain = np.atleast_1d(
-        temperature * kl_divergence(policy.log_probabilities, response.log_probabilities)
-    )
-    # An error e in log b changes KL(π‖b) by at most e‖b − π‖₁ + e² to second order.
-    spread = np.atleast_1d(np.abs(response.probabilities - policy.probabilities).sum(axis=-1))
-    scale = np.atleast_1d(
-        np.abs(reference.log_probabilities).max(axis=-1) + np.abs(payoff).max(axis=-1) / temperature
-    )
-    error = 2 * game.payoff.rounding / temperature + 8 * EPSILON * scale
-    rounding = temperature * (error * spread + error**2) + 8 * EPSILON * gain
-    return gain, rounding, response
 
 
 def _distance(

@@ -8,7 +8,7 @@ neither what a strategy is nor how a payoff is stored.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 from nlhf.results import Bound, Certificate, Profile
 from nlhf.streams import Stream
@@ -95,6 +95,10 @@ class Space(Protocol[S, C]):
         """Return KL(p‖q) in nats, over contexts with their weights."""
         ...
 
+    def mixture(self, weighted: Anchors[S]) -> S:
+        """Return the strategy that plays each of the given ones with its normalised weight."""
+        ...
+
 
 @runtime_checkable
 class Game(Protocol[S, D]):
@@ -103,6 +107,19 @@ class Game(Protocol[S, D]):
     @property
     def spaces(self) -> tuple[Space[S, D], ...]:
         """One space per distinct player."""
+        ...
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        """Strengths of the game's own KL pulls, one per distinct player, in payoff units."""
+        ...
+
+    @property
+    def lipschitz(self) -> float:
+        r"""L with :math:`\|F(z) - F(z')\|_\infty \le L \|z - z'\|_1` up to a constant per player.
+
+        Half the range of the payoffs: at most 1/2 for win probabilities.
+        """
         ...
 
     def operator(self, profile: Profile[S], stream: Stream) -> Evaluation[D]:
@@ -115,6 +132,10 @@ class Game(Protocol[S, D]):
         """Return each player's proximal point; the game adds its own reference as an anchor."""
         ...
 
+    def mixture(self, weighted: Sequence[tuple[Profile[S], float]]) -> Profile[S]:
+        """Return the profile in which each player mixes its strategies with these weights."""
+        ...
+
     def start(self) -> Profile[S]:
         """Return the profile that runs start from by default: the references."""
         ...
@@ -122,7 +143,13 @@ class Game(Protocol[S, D]):
 
 @runtime_checkable
 class Algorithm(Protocol[State]):
-    """A method, written once for every space and game."""
+    """A method, written once for every space and game.
+
+    Attributes:
+        keeps_equilibrium: Whether a step from the exact equilibrium stays there.
+    """
+
+    keeps_equilibrium: ClassVar[bool]
 
     def init(self, game: Game[S, D], start: Profile[S]) -> State:
         """Return the state before the first step."""

@@ -13,7 +13,7 @@ from nlhf.games.preference import SelfPlayGame
 from nlhf.games.zero_sum import ZeroSumGame
 from nlhf.protocols import Algorithm
 from nlhf.results import Certificate, Profile, Provenance, Solution, Stop
-from nlhf.spaces.simplex import Policy
+from nlhf.spaces.policy import Policy
 from nlhf.streams import Stream
 
 

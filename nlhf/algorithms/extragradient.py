@@ -1,10 +1,10 @@
 """Extragradient: two proximal steps from the same point."""
 
 from dataclasses import dataclass
-from math import inf
-from typing import Any
+from typing import Any, ClassVar
 
-from nlhf.errors import HypothesisViolated
+from nlhf.algorithms.rates import LinearRate, linear_rate
+from nlhf.algorithms.steps import Limit, check_step_size, least_temperature, limit_by_lipschitz
 from nlhf.protocols import Game
 from nlhf.results import Profile
 from nlhf.streams import Stream
@@ -20,36 +20,57 @@ class Extragradient:
         z_{k+1/2} = \mathrm{prox}(F(z_k), \{z_k: 1/\eta\}), \qquad
         z_{k+1} = \mathrm{prox}(F(z_{k+1/2}), \{z_k: 1/\eta\}).
 
-    Guarantee: for a preference game at temperature τ and η ≤ 2,
-    :math:`KL(\pi^*\|\pi_k) \le (1+\eta\tau)^{-k} KL(\pi^*\|\pi_0)`.
-    Source: Zhou, Fazel & Du 2025 (EGPO); Tiapkin et al. 2025 (Nash Mirror Prox): one map.
-    Symbols: EGPO's β is our τ and its textbook step s is η/(1 + ητ).
+    Guarantee: for η ≤ 1/L, :math:`KL(z^*\|z_k) \le (1+\eta\tau)^{-k} KL(z^*\|z_0)`
+    (`extragradient-linear`); for win probabilities L ≤ 1/2, so η ≤ 2.
+    Published as: EGPO (Zhou, Fazel & Du 2025), Nash Mirror Prox (Tiapkin et al. 2025).
+    Symbols: EGPO's β is our τ and its step is s = η/(1 + ητ); Nash Mirror Prox's η is our ητ
+    with its β our τ.
 
     Args:
-        step_size: η, the inverse strength of the current iterate, in 1/payoff units.
+        step_size: η, the inverse strength of the current iterate, in 1/payoff units; `None` is
+            the largest proven one.
+        unproven: Allow a step size beyond.
 
     Raises:
-        HypothesisViolated: If the step size is not positive.
+        HypothesisViolated: If the step size is not positive; when a run starts, if it is beyond
+            the proven range.
     """
 
-    step_size: float = 2.0
+    step_size: float | None = None
+    unproven: bool = False
+
+    keeps_equilibrium: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.step_size < inf:
-            raise HypothesisViolated(
-                f"step_size is {self.step_size}", "pass a positive finite number"
-            )
+        check_step_size(self.step_size)
 
     def init(self, game: Game[Any, Any], start: Profile[Any]) -> Profile[Any]:
         """Start at the given profile."""
+        self.eta(game)
         return start
 
     def step(self, game: Game[Any, Any], state: Profile[Any], stream: Stream) -> Profile[Any]:
         """Look ahead, then step from the same point with the payoffs seen there."""
-        anchor = [(state, 1.0 / self.step_size)]
+        anchor = [(state, 1.0 / self.eta(game))]
         half = game.prox(game.operator(state, stream.child("first")), anchor)
         return game.prox(game.operator(half, stream.child("second")), anchor)
 
     def profile(self, state: Profile[Any]) -> Profile[Any]:
         """Return the last iterate."""
         return state
+
+    def eta(self, game: Game[Any, Any]) -> float:
+        """Return the step size η in this game."""
+        return _limit(game).choose(self.step_size, self.unproven)
+
+    def rate(self, game: Game[Any, Any]) -> LinearRate:
+        """Return what `extragradient-linear` promises."""
+        eta = _limit(game).choose(self.step_size, unproven=False)
+        temperature, constant = least_temperature(game), game.lipschitz
+        curvature = temperature * (1.0 + eta * temperature)
+        worse = 1.0 + eta * constant**2 / curvature if curvature > 0.0 else 1.0
+        return linear_rate(game, eta, divergence=1.0, gap=worse / eta)
+
+
+def _limit(game: Game[Any, Any]) -> Limit:
+    return limit_by_lipschitz(game, 1.0, "1", "extragradient-linear")

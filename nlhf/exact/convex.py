@@ -20,7 +20,7 @@ from nlhf.games.payoffs import DensePayoff
 from nlhf.games.preference import SelfPlayGame
 from nlhf.games.zero_sum import ZeroSumGame
 from nlhf.numerics import kl_divergence, log_normalise, log_of, log_sum_exp
-from nlhf.spaces.simplex import Policy
+from nlhf.spaces.policy import Policy
 
 _TOLERANCE = 1e-12
 """Asked of CLARABEL; the defaults (1e-8) leave policies accurate to 1e-5 only."""

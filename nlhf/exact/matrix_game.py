@@ -19,7 +19,7 @@ from nlhf.games.preference import SelfPlayGame
 from nlhf.games.zero_sum import ZeroSumGame
 from nlhf.numerics import EPSILON, log_of
 from nlhf.results import Profile
-from nlhf.spaces.simplex import Policy
+from nlhf.spaces.policy import Policy
 
 _LARGEST = 3000
 """Actions up to which a low-rank payoff is written out for the linear program."""

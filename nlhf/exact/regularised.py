@@ -17,7 +17,7 @@ from nlhf.games.preference import SelfPlayGame
 from nlhf.games.zero_sum import ZeroSumGame
 from nlhf.numerics import log_normalise
 from nlhf.results import Profile
-from nlhf.spaces.simplex import Policy
+from nlhf.spaces.policy import Policy
 
 _ONE_THREAD_BELOW = 1000
 """Actions below which a second BLAS thread costs more than it brings."""

@@ -29,6 +29,11 @@ class Payoff(Protocol):
         """Per context, a bound on the rounding error of an entry of `rows` or `columns`."""
         ...
 
+    @property
+    def half_range(self) -> float:
+        """At least half the range of the entries, in any context."""
+        ...
+
     def rows(self, y: Float[np.ndarray, "*context column"]) -> Float[np.ndarray, "*context row"]:
         """Return A y, the payoff of every row against the mixed column y."""
         ...
@@ -70,6 +75,12 @@ class DensePayoff:
         """Per context, a bound on the rounding error of an entry of `rows` or `columns`."""
         largest = np.maximum(self.matrix.max(axis=(-2, -1)), -self.matrix.min(axis=(-2, -1)))
         return np.atleast_1d((max(self.shape) + 2) * EPSILON * largest)
+
+    @property
+    def half_range(self) -> float:
+        """Half the range of the entries, in the context where it is largest."""
+        high, low = self.matrix.max(axis=(-2, -1)), self.matrix.min(axis=(-2, -1))
+        return float(np.max(high / 2 - low / 2))
 
     def rows(self, y: Float[np.ndarray, "*context column"]) -> Float[np.ndarray, "*context row"]:
         """Return A y."""
@@ -117,14 +128,19 @@ class LowRankPayoff:
 
         |A| is bounded by the Cauchy-Schwarz inequality, row by column.
         """
-        norms = [float(np.sqrt(np.einsum("id,id->i", f, f).max())) for f in (self.left, self.right)]
-        largest = abs(self.offset) + norms[0] * norms[1]
+        largest = abs(self.offset) + self.half_range
         return np.array([(max(self.shape) + self.left.shape[1] + 2) * EPSILON * largest])
 
-    def rows(self, y: Float[np.ndarray, " column"]) -> Float[np.ndarray, " row"]:
-        """Return A y for a distribution y."""
-        return self.left @ (self.right.T @ y) + self.offset
+    @property
+    def half_range(self) -> float:
+        """Half the range of the entries is at most this, by the Cauchy-Schwarz inequality."""
+        norms = [float(np.sqrt(np.einsum("id,id->i", f, f).max())) for f in (self.left, self.right)]
+        return norms[0] * norms[1]
 
-    def columns(self, x: Float[np.ndarray, " row"]) -> Float[np.ndarray, " column"]:
-        """Return Aᵀ x for a distribution x."""
-        return self.right @ (self.left.T @ x) + self.offset
+    def rows(self, y: Float[np.ndarray, "*context column"]) -> Float[np.ndarray, "*context row"]:
+        """Return A y for a distribution y, or for several at once."""
+        return (y @ self.right) @ self.left.T + self.offset
+
+    def columns(self, x: Float[np.ndarray, "*context row"]) -> Float[np.ndarray, "*context column"]:
+        """Return Aᵀ x for a distribution x, or for several at once."""
+        return (x @ self.left) @ self.right.T + self.offset

@@ -16,7 +16,7 @@ from nlhf.games.zero_sum import ZeroSumGame
 from nlhf.numerics import COMPLEMENT_TOLERANCE
 from nlhf.protocols import Evaluation
 from nlhf.results import Profile, Units, float_array, read_only
-from nlhf.spaces.simplex import Policy
+from nlhf.spaces.policy import Policy
 from nlhf.streams import Stream
 
 
@@ -42,9 +42,9 @@ class SelfPlayGame(TabularGame):
         temperature: float,
         weights: ArrayLike | None,
     ) -> None:
-        self.payoff = payoff
         self.value = value
         super().__init__(
+            payoff,
             (checked_reference(reference, payoff.contexts, payoff.shape[0]),),
             (checked_temperature(temperature),),
             checked_weights(weights, payoff.contexts),

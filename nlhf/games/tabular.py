@@ -1,24 +1,27 @@
-"""What the games on finite response sets share: references, temperatures and prompt weights."""
+"""What the games share: references, temperatures and prompt weights."""
 
 from collections.abc import Sequence
 from math import nan
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from nlhf.errors import InvalidProblem, NotAllowed
+from nlhf.games.payoffs import Payoff
 from nlhf.numerics import PROBABILITY_TOLERANCE
 from nlhf.protocols import Evaluation
 from nlhf.results import Profile, Units, float_array, read_only, unwrap
-from nlhf.spaces.simplex import Policy, Simplex
+from nlhf.spaces.policy import Policy
+from nlhf.spaces.simplex import Simplex
 
 _LEAST, _MOST = 1e-100, 1e100
 """Temperatures outside are no use, and their squares leave the range of float64."""
 
 
-class TabularGame:
-    """Players with finitely many responses in each of finitely many contexts.
+class RegularisedGame:
+    """Players with finitely many decisions, each pulled towards a reference.
 
     Distinct player i maximises, in every context,
 
@@ -27,6 +30,7 @@ class TabularGame:
     with g given by `operator`. It is the base of the concrete games, not a game itself.
 
     Attributes:
+        spaces: One space per distinct player.
         references: μ_i, one policy of full support per distinct player.
         temperatures: τ_i ≥ 0, in payoff units.
         weights: The prompt distribution, shape ``(X,)``.
@@ -38,18 +42,17 @@ class TabularGame:
 
     def __init__(
         self,
+        spaces: tuple[Any, ...],
         references: tuple[Policy, ...],
         temperatures: tuple[float, ...],
         weights: Float[np.ndarray, "context"],
         units: Units,
     ) -> None:
+        self.spaces = spaces
         self.references = references
         self.temperatures = temperatures
         self.weights = weights
         self.units = units
-        self.spaces = tuple(
-            Simplex(reference.log_probabilities.shape[-1], weights) for reference in references
-        )
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in self.__dict__:
@@ -58,7 +61,7 @@ class TabularGame:
 
     def prox(
         self,
-        evaluation: Evaluation[np.ndarray] | None,
+        evaluation: Evaluation[Any] | None,
         anchors: Sequence[tuple[Profile[Policy], float]],
     ) -> Profile[Policy]:
         """Return each player's proximal point, the game's references among the anchors.
@@ -71,6 +74,13 @@ class TabularGame:
             payoff = None if evaluation is None else evaluation.payoffs[i]
             steps.append(space.prox(payoff, [(p[i], s) for p, s in anchors] + own).strategy)
         return tuple(steps)
+
+    def mixture(self, weighted: Sequence[tuple[Profile[Policy], float]]) -> Profile[Policy]:
+        """Return the profile in which each player mixes its strategies with these weights."""
+        return tuple(
+            space.mixture([(profile[i], weight) for profile, weight in weighted])
+            for i, space in enumerate(self.spaces)
+        )
 
     def start(self) -> Profile[Policy]:
         """Return the references."""
@@ -98,10 +108,43 @@ class TabularGame:
                 raise InvalidProblem(
                     f"strategy {i} has shape {policy.log_probabilities.shape}, "
                     f"the game needs {expected}",
-                    "pass one probability per response, contexts first",
+                    "pass one probability per action, on the last axis",
                 )
             profile.append(policy)
         return tuple(profile)
+
+
+class TabularGame(RegularisedGame):
+    """A game whose players choose one response in every context, against a payoff matrix.
+
+    Attributes:
+        payoff: A, the payoff of the row player's response against the column player's.
+    """
+
+    def __init__(
+        self,
+        payoff: Payoff,
+        references: tuple[Policy, ...],
+        temperatures: tuple[float, ...],
+        weights: Float[np.ndarray, "context"],
+        units: Units,
+    ) -> None:
+        self.payoff = payoff
+        spaces = tuple(Simplex(r.log_probabilities.shape[-1], weights) for r in references)
+        super().__init__(spaces, references, temperatures, weights, units)
+
+    @property
+    def lipschitz(self) -> float:
+        r"""Half the range of the payoffs.
+
+        So :math:`\|F(z)-F(z')\|_\infty \le L\|z-z'\|_1` up to a constant per player.
+        """
+        return self.payoff.half_range
+
+    @property
+    def rounding(self) -> Float[np.ndarray, "context"]:
+        """Per context, a bound on the rounding error of an entry of a payoff."""
+        return self.payoff.rounding
 
 
 def checked_reference(
@@ -117,10 +160,10 @@ def checked_reference(
         return Policy(np.full(shape, -np.log(responses)))
     policy = reference.checked() if isinstance(reference, Policy) else Policy.of(reference)
     logs = policy.log_probabilities
-    if logs.shape not in (shape, (responses,)):
+    if shape[-logs.ndim :] != logs.shape:
         raise InvalidProblem(
             f"the reference has shape {logs.shape}, the game needs {shape} or ({responses},)",
-            "pass one probability per response",
+            "pass one probability per response; leading axes may be left out",
         )
     if np.isneginf(logs).any():
         where = tuple(int(i) for i in np.argwhere(np.isneginf(logs))[0])

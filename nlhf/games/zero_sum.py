@@ -15,7 +15,7 @@ from nlhf.games.tabular import (
 )
 from nlhf.protocols import Evaluation
 from nlhf.results import Profile, Units, float_array, unwrap
-from nlhf.spaces.simplex import Policy
+from nlhf.spaces.policy import Policy
 from nlhf.streams import Stream
 
 _MOST = 1e100
@@ -52,12 +52,13 @@ class ZeroSumGame(TabularGame):
         weights: ArrayLike | None = None,
         units: Units = Units.PAYOFF,
     ) -> None:
-        self.payoff: Payoff = A if isinstance(A, LowRankPayoff) else _checked_payoff(A)
+        payoff: Payoff = A if isinstance(A, LowRankPayoff) else _checked_payoff(A)
         mu, nu = unwrap("references", references, 2)
         t1, t2 = unwrap("temperatures", temperatures, 2)
-        rows, columns = self.payoff.shape
-        contexts = self.payoff.contexts
+        rows, columns = payoff.shape
+        contexts = payoff.contexts
         super().__init__(
+            payoff,
             (checked_reference(mu, contexts, rows), checked_reference(nu, contexts, columns)),
             (checked_temperature(t1), checked_temperature(t2)),
             checked_weights(weights, contexts),

@@ -5,93 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 
-from nlhf.errors import HypothesisViolated, InvalidProblem
-from nlhf.numerics import (
-    PROBABILITY_TOLERANCE,
-    kl_divergence,
-    log_normalise,
-    log_of,
-    log_sum_exp,
-)
+from nlhf.numerics import EPSILON, expectation, kl_divergence, log_normalise
 from nlhf.protocols import Prox
-from nlhf.results import Bound, Units, float_array, read_only, weighted_mean
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Policy:
-    """A distribution over responses in every context, stored as log-probabilities.
-
-    Attributes:
-        log_probabilities: Normalised on the last axis, shape ``(n,)`` or ``(X, n)``; read-only.
-    """
-
-    log_probabilities: Float[np.ndarray, "*context response"]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "log_probabilities", read_only(self.log_probabilities))
-
-    def __reduce__(self) -> tuple[type["Policy"], tuple[np.ndarray]]:
-        return Policy, (self.log_probabilities,)  # a copy is as read-only as the original
-
-    def checked(self) -> "Policy":
-        """Return the policy itself if its probabilities are numbers and sum to 1 within 1e-9.
-
-        Raises:
-            InvalidProblem: Otherwise; the constructor takes log-probabilities on trust.
-        """
-        logs = self.log_probabilities
-        if np.isnan(logs).any() or (logs == np.inf).any():
-            raise InvalidProblem(
-                f"log-probability {_entry(np.isnan(logs) | (logs == np.inf))} is not a number",
-                "log-probabilities are at most 0, and -inf for a probability of 0",
-            )
-        off = np.atleast_1d(log_sum_exp(logs))
-        if not np.abs(off).max() <= PROBABILITY_TOLERANCE:
-            row = int(np.argmax(np.abs(off)))
-            raise InvalidProblem(
-                f"the probabilities of context {row} sum to e^{off[row]:.6g}, not 1 "
-                f"(tolerance {PROBABILITY_TOLERANCE:g})",
-                "normalise them, or use Policy.of(probabilities)",
-            )
-        return self
-
-    @classmethod
-    def of(cls, probabilities: ArrayLike) -> "Policy":
-        """Return the policy with these probabilities, shape ``(n,)`` or ``(X, n)``.
-
-        Raises:
-            InvalidProblem: If an entry is negative or not finite, or a row's sum is further
-                than 1e-9 from 1.
-        """
-        p = float_array("the policy", probabilities)
-        if p.ndim not in (1, 2) or p.shape[-1] == 0:
-            raise InvalidProblem(
-                f"a policy needs shape (n,) or (X, n), got {p.shape}",
-                "put responses on the last axis and contexts, if any, on the first",
-            )
-        bad = ~(np.isfinite(p) & (p >= 0))
-        if bad.any():
-            where = _entry(bad)
-            raise InvalidProblem(
-                f"policy entry {where} is {float(p[where])!r}",
-                "probabilities are finite and at least 0",
-            )
-        off = np.abs(p.sum(axis=-1) - 1.0)
-        if off.max() > PROBABILITY_TOLERANCE:
-            row = int(np.argmax(off))
-            raise InvalidProblem(
-                f"the policy of context {row} sums to 1 {off.flat[row]:+.3g} "
-                f"(tolerance {PROBABILITY_TOLERANCE:g})",
-                "divide every row by its sum",
-            )
-        return cls(log_normalise(log_of(p)))
-
-    @property
-    def probabilities(self) -> Float[np.ndarray, "*context response"]:
-        """Probabilities; those below 1e-308 underflow to zero, their logarithms do not."""
-        return np.exp(self.log_probabilities)
+from nlhf.results import Bound, Units, weighted_mean
+from nlhf.spaces.anchors import log_shares, pull, total_strength
+from nlhf.spaces.improvement import Improvement
+from nlhf.spaces.policy import Policy
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,15 +44,8 @@ class Simplex:
         Raises:
             HypothesisViolated: If a strength is negative or all are zero.
         """
-        strengths = [strength for _, strength in anchors]
-        total = float(sum(strengths))
-        if not total > 0.0 or any(s < 0.0 for s in strengths):
-            raise HypothesisViolated(
-                "a proximal step needs non-negative strengths with a positive sum, "
-                f"got {strengths}",
-                "anchor the step at a policy, or use best_response for the unregularised limit",
-            )
-        logits = sum(a.log_probabilities * (s / total) for a, s in anchors if s > 0.0)
+        total = total_strength([strength for _, strength in anchors])
+        logits = pull(anchors, total)
         if payoff is not None:
             logits = logits + payoff / total
         return Prox(Policy(log_normalise(np.asarray(logits))), Bound.exact(0.0, Units.NATS))
@@ -149,6 +62,51 @@ class Simplex:
         each = np.atleast_1d(kl_divergence(p.log_probabilities, q.log_probabilities))
         return Bound.exact(weighted_mean(each, self.weights), Units.NATS)
 
+    def mixture(self, weighted: Sequence[tuple[Policy, float]]) -> Policy:
+        """Return the policy of the weighted mean probabilities; weights are normalised.
 
-def _entry(mask: np.ndarray) -> tuple[int, ...]:
-    return tuple(int(i) for i in np.argwhere(mask)[0])
+        Raises:
+            HypothesisViolated: If a weight is negative or all are zero.
+        """
+        shares = log_shares([weight for _, weight in weighted])
+        logs = [policy.log_probabilities for policy, weight in weighted if weight > 0.0]
+        terms = [log + share for log, share in zip(logs, shares, strict=True)]
+        return Policy(log_normalise(np.asarray(np.logaddexp.reduce(terms, axis=0))))
+
+    def improvement(
+        self,
+        policy: Policy,
+        payoff: Float[np.ndarray, "*context response"],
+        reference: Policy,
+        temperature: float,
+        rounding: Float[np.ndarray, "context"],
+    ) -> Improvement:
+        r"""Return the gain of the best response over the policy, in every context.
+
+        At τ > 0 the best response is :math:`b \propto \mu e^{g/\tau}` and gains exactly
+        :math:`\tau KL(\pi\|b)`; at 0 it gains :math:`\max_a g_a - \langle\pi, g\rangle`.
+
+        Args:
+            policy: π.
+            payoff: g, in payoff units.
+            reference: μ.
+            temperature: τ ≥ 0, in payoff units.
+            rounding: Bound on the error of an entry of g, shape ``(X,)``.
+        """
+        if temperature == 0.0:
+            mean = expectation(policy.log_probabilities, payoff)
+            gain = np.atleast_1d(payoff.max(axis=-1) - mean)
+            return Improvement(gain, 2 * rounding, self.best_response(payoff))
+        response = self.prox(payoff, [(reference, temperature)]).strategy
+        gain = np.atleast_1d(
+            temperature * kl_divergence(policy.log_probabilities, response.log_probabilities)
+        )
+        # An error e in log b changes KL(π‖b) by at most e‖b − π‖₁ + e² to second order.
+        spread = np.atleast_1d(np.abs(response.probabilities - policy.probabilities).sum(axis=-1))
+        scale = np.atleast_1d(
+            np.abs(reference.log_probabilities).max(axis=-1)
+            + np.abs(payoff).max(axis=-1) / temperature
+        )
+        error = 2 * rounding / temperature + 8 * EPSILON * scale
+        total = temperature * (error * spread + error**2) + 8 * EPSILON * gain
+        return Improvement(gain, total, response)

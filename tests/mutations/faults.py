@@ -41,6 +41,7 @@ CHECKING = ("tests/theorems",)
 LEDGER = ("tests/theory",)
 
 CERTIFICATES = "nlhf/certificates.py"
+BANDIT = "nlhf/spaces/simplex.py"
 SYSTEMS = "nlhf/exact/systems.py"
 REGULARISED = "nlhf/exact/regularised.py"
 
@@ -55,21 +56,21 @@ FAULTS = (
     ),
     Fault(
         "gain-without-temperature",
-        CERTIFICATES,
+        BANDIT,
         "temperature * kl_divergence(policy",
         "kl_divergence(policy",
         CERTIFY,
     ),
     Fault(
         "worst-response-for-best",
-        CERTIFICATES,
-        "space.prox(payoff, [(reference",
-        "space.prox(-payoff, [(reference",
+        BANDIT,
+        "self.prox(payoff, [(reference",
+        "self.prox(-payoff, [(reference",
         CERTIFY,
     ),
     Fault(
         "divergence-turned-round",
-        CERTIFICATES,
+        BANDIT,
         "kl_divergence(policy.log_probabilities, response.log_probabilities)",
         "kl_divergence(response.log_probabilities, policy.log_probabilities)",
         CERTIFY,
@@ -97,9 +98,9 @@ FAULTS = (
     ),
     Fault(
         "mean-deviation-at-zero",
-        CERTIFICATES,
-        "payoff.max(axis=-1) - expectation",
-        "payoff.mean(axis=-1) - expectation",
+        BANDIT,
+        "payoff.max(axis=-1) - mean",
+        "payoff.mean(axis=-1) - mean",
         CERTIFY,
     ),
     Fault(
@@ -111,7 +112,7 @@ FAULTS = (
     ),
     Fault(
         "no-rounding-in-the-bound",
-        CERTIFICATES,
+        BANDIT,
         "+ 8 * EPSILON * gain",
         "- temperature * (error * spread + error**2)",
         CERTIFY,
@@ -119,14 +120,14 @@ FAULTS = (
     # Geometry and numerics
     Fault(
         "strengths-not-normalised",
-        "nlhf/spaces/simplex.py",
+        "nlhf/spaces/anchors.py",
         "a.log_probabilities * (s / total)",
         "a.log_probabilities * s",
         SIMPLEX,
     ),
     Fault(
         "payoff-not-over-strength",
-        "nlhf/spaces/simplex.py",
+        BANDIT,
         "logits + payoff / total",
         "logits + payoff",
         SIMPLEX,

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from nlhf.errors import HypothesisViolated, InvalidProblem
 from nlhf.numerics import kl_divergence, log_normalise
-from nlhf.spaces.simplex import Policy, Simplex
+from nlhf.spaces.policy import Policy
+from nlhf.spaces.simplex import Simplex
 
 
 def policy_from(seed: int, n: int, scale: float = 2.0) -> Policy:
@@ -73,7 +74,7 @@ def test_the_best_response_breaks_ties_by_the_lowest_index():
         ([0.5, 0.6], "sums to 1"),
         ([1.5, -0.5], r"entry \(1,\) is"),
         ([0.5, float("nan")], r"entry \(1,\) is nan"),
-        ([[[1.0]]], "shape"),
+        (1.0, "shape"),
         ([], "shape"),
     ],
 )
