@@ -15,6 +15,7 @@ from nlhf.spaces.discounted import Discounted
 from nlhf.spaces.duals import StepPayoff
 from nlhf.spaces.markov import FiniteHorizon
 from nlhf.spaces.policy import Policy
+from nlhf.spaces.process import Process
 from nlhf.spaces.realisers import Realiser, SoftBellman
 
 
@@ -53,7 +54,7 @@ class MarkovGame(SequentialGame):
 
     def __init__(
         self,
-        process: FiniteHorizon | Discounted,
+        process: Process[Any],
         step: ArrayLike | LowRankPreference | None = None,
         final: ArrayLike | None = None,
         final_weight: float | None = None,

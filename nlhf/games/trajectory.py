@@ -1,5 +1,7 @@
 """Preference games between complete sequences or histories."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
@@ -11,6 +13,7 @@ from nlhf.games.sequential import SequentialGame
 from nlhf.spaces.duals import LeafPayoff
 from nlhf.spaces.histories import Histories
 from nlhf.spaces.policy import Policy
+from nlhf.spaces.process import Process
 from nlhf.spaces.realisers import Realiser, SoftBellman
 from nlhf.spaces.tree import TokenTree
 
@@ -42,7 +45,7 @@ class TrajectoryGame(SequentialGame):
 
     def __init__(
         self,
-        process: TokenTree | Histories,
+        process: Process[Any],
         preference: ArrayLike | LowRankPreference,
         reference: ArrayLike | Policy | None = None,
         temperature: float = 0.0,

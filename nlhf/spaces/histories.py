@@ -23,24 +23,24 @@ class Histories(Layered[LeafPayoff]):
 
     Args:
         mdp: The process.
-        horizon: H, the number of choices.
+        horizon: H, the number of choices; endless processes (`inf`, `None`) need a discount.
 
     Raises:
         InvalidProblem: If the horizon is not a positive integer, or there are over ten million
             complete histories.
     """
 
-    def __init__(self, mdp: MDP, horizon: int) -> None:
+    def __init__(self, mdp: MDP, horizon: float | None) -> None:
         self.mdp = mdp
         self.horizon = checked_horizon(horizon)
         self.contexts = ()
         start = np.flatnonzero(mdp.initial > 0.0)
         self.initial = read_only(mdp.initial[start])
         states = [start]
-        self._links: list[Any] = []
+        self.links: list[Any] = []
         for h in range(self.horizon):
             link, reached = _grow(mdp, states[-1], h)
-            self._links.append(link)
+            self.links.append(link)
             states.append(reached)
         self.last_states = read_only(states[-1])
         self.states: tuple[np.ndarray, ...] = tuple(read_only(s) for s in states[:-1])
@@ -57,13 +57,13 @@ class Histories(Layered[LeafPayoff]):
         self, h: int, values: Float[np.ndarray, "*context next"]
     ) -> Float[np.ndarray, "*context point action"]:
         """Return the mean over the states that an action may lead to."""
-        return (self._links[h] @ values).reshape(-1, self.mdp.actions)
+        return (self.links[h] @ values).reshape(-1, self.mdp.actions)
 
     def moved(
         self, h: int, flow: Float[np.ndarray, "*context point action"]
     ) -> Float[np.ndarray, "*context next"]:
         """Return the probabilities of the histories one step longer."""
-        return self._links[h].T @ flow.reshape(-1)
+        return self.links[h].T @ flow.reshape(-1)
 
     def check(self, payoff: object) -> None:
         """Raise `Unsupported` unless the payoff is one of complete histories."""
@@ -85,7 +85,7 @@ class Histories(Layered[LeafPayoff]):
         node = leaf
         for h in reversed(range(self.horizon)):
             # Row s·A + a of a link holds the histories that follow; indptr says where they begin.
-            row = int(np.searchsorted(self._links[h].indptr, node, side="right")) - 1
+            row = int(np.searchsorted(self.links[h].indptr, node, side="right")) - 1
             node, action = divmod(row, self.mdp.actions)
             told += [action, int(self.states[h][node])]
         return tuple(reversed(told))
@@ -97,18 +97,19 @@ class Histories(Layered[LeafPayoff]):
         return np.concatenate([markov[h][s] for h, s in enumerate(self.states)])
 
 
-def checked_horizon(horizon: int) -> int:
+def checked_horizon(horizon: float | None) -> int:
     """Return the horizon.
 
     Raises:
         InvalidProblem: If it is not a positive integer.
     """
-    if not isinstance(horizon, int | np.integer) or isinstance(horizon, bool) or horizon < 1:
+    whole: object = horizon
+    if not isinstance(whole, int | np.integer) or isinstance(whole, bool) or whole < 1:
         raise InvalidProblem(
             f"the horizon is {horizon!r}",
             "pass a positive integer, or use Discounted for a process without an end",
         )
-    return int(horizon)
+    return int(whole)
 
 
 def _grow(mdp: MDP, states: Int[np.ndarray, "node"], h: int) -> tuple[Any, Int[np.ndarray, "next"]]:

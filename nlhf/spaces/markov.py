@@ -19,13 +19,13 @@ class FiniteHorizon(Layered[StepPayoff]):
 
     Args:
         mdp: The process.
-        horizon: H, the number of choices.
+        horizon: H, the number of choices; endless processes (`inf`, `None`) need a discount.
 
     Raises:
         InvalidProblem: If the horizon is not a positive integer.
     """
 
-    def __init__(self, mdp: MDP, horizon: int) -> None:
+    def __init__(self, mdp: MDP, horizon: float | None) -> None:
         self.mdp = mdp
         self.horizon = checked_horizon(horizon)
         self.contexts = ()
