@@ -33,13 +33,27 @@ def log_sum_exp(values: Float[np.ndarray, "*batch action"]) -> Float[np.ndarray,
 
 
 def log_normalise(values: Float[np.ndarray, "*batch action"]) -> Float[np.ndarray, "*batch action"]:
-    """Subtract the log of the sum, so that the result is a log-distribution.
+    """Subtract the log of the sum, so that the result is a log-distribution."""
+    return normalise(values)[0]
 
-    Normalised twice, so that probabilities sum to 1 within a few roundings even when the input
-    spans many orders of magnitude.
+
+def normalise(
+    values: Float[np.ndarray, "*batch action"],
+) -> tuple[Float[np.ndarray, "*batch action"], Float[np.ndarray, "*batch action"]]:
+    """Return the log-distribution proportional to exp(values), and its probabilities.
+
+    The largest value is taken off before anything is added up: what rounding then does to an
+    entry is in proportion to its logarithm, and the probabilities sum to 1 within the rounding of
+    their entropy, whatever the range of the input.
     """
-    first = values - log_sum_exp(values)[..., None]
-    return first - log_sum_exp(first)[..., None]
+    top = values.max(axis=-1, keepdims=True)
+    logs = values - np.where(np.isfinite(top), top, 0.0)
+    probabilities = np.exp(logs)
+    total = (probabilities @ np.ones(values.shape[-1]))[..., None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs -= np.log(total)
+        probabilities /= total
+    return logs, probabilities
 
 
 def log_of(probabilities: Float[np.ndarray, "*batch action"]) -> Float[np.ndarray, "*batch action"]:

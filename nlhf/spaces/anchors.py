@@ -27,7 +27,11 @@ def total_strength(strengths: Sequence[float]) -> float:
 
 def pull(anchors: Anchors[Policy], total: float) -> Float[np.ndarray, "*place action"]:
     r"""Return :math:`\sum_i (\tau_i/\tau) \log \pi_i`, which is not normalised."""
-    return np.asarray(sum(a.log_probabilities * (s / total) for a, s in anchors if s > 0.0))
+    pulls = (a.log_probabilities * (s / total) for a, s in anchors if s > 0.0)
+    result = next(pulls)
+    for other in pulls:
+        result += other
+    return result
 
 
 def log_shares(weights: Sequence[float]) -> list[float]:

@@ -148,14 +148,11 @@ def _normalise(
 ) -> Float[np.ndarray, "*context point"]:
     """Write the log-distributions into the target and return the logs of their sums.
 
-    The logits are overwritten. Normalised a second time, like `numerics.log_normalise`, so that a
-    distribution sums to 1 within a few roundings whatever its range.
+    `numerics.normalise` in place: the logits are overwritten, no probabilities are kept.
     """
     top = logits.max(axis=-1, keepdims=True)
     logits -= top
     np.exp(logits, out=target)
-    total = np.log(target.sum(axis=-1, keepdims=True))
-    logits -= total
-    np.exp(logits, out=target)
-    np.subtract(logits, np.log(target.sum(axis=-1, keepdims=True)), out=target)
-    return np.asarray((top + total)[..., 0])
+    total = np.log(target @ np.ones(target.shape[-1]))
+    np.subtract(logits, total[..., None], out=target)
+    return np.asarray(top[..., 0] + total)

@@ -1,13 +1,13 @@
 """Policies: log-probabilities over the last axis, whatever the other axes stand for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from nlhf.errors import InvalidProblem
-from nlhf.numerics import PROBABILITY_TOLERANCE, log_normalise, log_of, log_sum_exp
+from nlhf.numerics import PROBABILITY_TOLERANCE, log_normalise, log_of, log_sum_exp, normalise
 from nlhf.results import float_array, read_only
 
 
@@ -24,6 +24,7 @@ class Policy:
     """
 
     log_probabilities: Float[np.ndarray, "*place action"]
+    _probabilities: Float[np.ndarray, "*place action"] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "log_probabilities", read_only(self.log_probabilities))
@@ -84,10 +85,23 @@ class Policy:
             )
         return cls(log_normalise(log_of(p)))
 
+    @classmethod
+    def proportional(cls, logits: Float[np.ndarray, "*place action"]) -> "Policy":
+        """Return the policy proportional to exp(logits); no row may be without any mass."""
+        logs, probabilities = normalise(logits)
+        for array in (logs, probabilities):
+            array.flags.writeable = False
+        return cls(logs, probabilities)
+
     @property
     def probabilities(self) -> Float[np.ndarray, "*place action"]:
         """Probabilities; those below 1e-308 underflow to zero, their logarithms do not."""
-        return np.exp(self.log_probabilities)
+        if self._probabilities is None:
+            probabilities = np.exp(self.log_probabilities)
+            probabilities.flags.writeable = False
+            object.__setattr__(self, "_probabilities", probabilities)
+            return probabilities
+        return self._probabilities
 
 
 def _entry(mask: np.ndarray) -> tuple[int, ...]:

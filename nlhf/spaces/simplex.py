@@ -13,6 +13,8 @@ from nlhf.spaces.anchors import log_shares, pull, total_strength
 from nlhf.spaces.improvement import Improvement
 from nlhf.spaces.policy import Policy
 
+_EXACT = Bound.exact(0.0, Units.NATS)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Simplex:
@@ -47,8 +49,8 @@ class Simplex:
         total = total_strength([strength for _, strength in anchors])
         logits = pull(anchors, total)
         if payoff is not None:
-            logits = logits + payoff / total
-        return Prox(Policy(log_normalise(np.asarray(logits))), Bound.exact(0.0, Units.NATS))
+            logits += payoff / total
+        return Prox(Policy.proportional(logits), _EXACT)
 
     def best_response(self, payoff: Float[np.ndarray, "*context response"]) -> Policy:
         """Return the policy that plays the first response of highest payoff."""
