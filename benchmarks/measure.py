@@ -15,8 +15,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.instances import FAMILIES, REFERENCES
+from benchmarks.mdp import plans, sweeps
 from benchmarks.methods import METHODS, Outcome, Run
-from benchmarks.suites import Case, Comparison, Footprint, Startup
+from benchmarks.suites import Case, Comparison, Footprint, Planning, Startup, Sweeps
 from nlhf import PreferenceGame, Stream, certify
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,7 +46,9 @@ class Measurement:
 
 def methods_of(case: Case) -> tuple[str, ...]:
     """Return the names of the measurements that a case leads to."""
-    return case.methods if isinstance(case, Comparison) else (type(case).__name__.lower(),)
+    if isinstance(case, Comparison | Planning):
+        return case.methods
+    return (type(case).__name__.lower(),)
 
 
 def measure(case: Case) -> Iterator[Measurement]:
@@ -53,6 +56,12 @@ def measure(case: Case) -> Iterator[Measurement]:
     if isinstance(case, Comparison):
         with threadpool_limits(1):
             yield from _comparison(case)
+    elif isinstance(case, Planning):
+        with threadpool_limits(1):
+            yield from _planning(case)
+    elif isinstance(case, Sweeps):
+        with threadpool_limits(1):
+            yield _sweeps(case)
     elif isinstance(case, Footprint):
         yield _footprint(case)
     else:
@@ -135,6 +144,22 @@ def _largest_gap(game: PreferenceGame, policies: np.ndarray) -> float:
     measured[: len(policies)] = policies / policies.sum(axis=-1, keepdims=True)
     found = certify(game, measured.reshape(game.reference.log_probabilities.shape))
     return float(found.per_context[: len(policies)].max())
+
+
+def _planning(case: Planning) -> Iterator[Measurement]:
+    before = os.getloadavg()[0]
+    rows = list(plans(case))
+    load = (before, os.getloadavg()[0])
+    for name, numbers, error in rows:
+        absent = isinstance(error, ImportError)
+        status = "ok" if error is None else "absent" if absent else "failed"
+        yield Measurement(name, status, "" if error is None else _brief(error), numbers, load)
+
+
+def _sweeps(case: Sweeps) -> Measurement:
+    before = os.getloadavg()[0]
+    numbers = sweeps(case)
+    return Measurement("sweeps", "ok", "", numbers, (before, os.getloadavg()[0]))
 
 
 def _footprint(case: Footprint) -> Measurement:

@@ -12,7 +12,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_info
 
-_PACKAGES = ("nlhf", "numpy", "scipy", "cvxpy", "clarabel")
+_PACKAGES = ("nlhf", "numpy", "scipy", "cvxpy", "clarabel", "pymdptoolbox")
 
 
 @cache

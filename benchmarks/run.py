@@ -22,7 +22,7 @@ class Row:
     Attributes:
         key: Hash of the case, all fields included.
         suite: The suite that it was run for.
-        kind: ``Comparison``, ``Footprint`` or ``Startup``.
+        kind: ``Comparison``, ``Footprint``, ``Startup``, ``Sweeps`` or ``Planning``.
         instance: The case in words.
         case: Its fields, the seed among them.
         method: What was run.
@@ -112,8 +112,18 @@ def describe(row: Row) -> str:
         parts.append(f"{numbers['seconds']:.3g} s")
     if numbers.get("scaled"):
         parts.append(f"(scaled from {numbers['contexts_measured']} contexts)")
-    if row.method != "exact" and "times_the_first" in numbers:
-        parts.append(f"= {numbers['times_the_first']:.3g} x exact")
+    if "times_the_first" in numbers and row.method != (first := row.case["methods"][0]):
+        parts.append(f"= {numbers['times_the_first']:.3g} x {first}")
+    if "run_times_the_run_of_the_first" in numbers:
+        parts.append(
+            f"({numbers['seconds_to_construct']:.3g} s to construct, "
+            f"{numbers['seconds_to_run']:.3g} s to run)"
+        )
+    if "share_of_copy_bandwidth" in numbers:
+        parts.append(
+            f"a sweep, {numbers['share_of_copy_bandwidth']:.0%} of the bandwidth of a copy of as "
+            f"many bytes, {numbers['share_of_large_copy_bandwidth']:.0%} of that of a large one"
+        )
     if "duality_gap_largest" in numbers:
         parts.append(f"gap {numbers['duality_gap_largest']:.1e}")
     if "peak_memory_bytes" in numbers:

@@ -90,7 +90,71 @@ class Startup:
         return self.statement
 
 
-Case = Comparison | Footprint | Startup
+@dataclass(frozen=True, slots=True)
+class Sweeps:
+    """Soft value iteration on a sparse random process, and copies of memory, in turn.
+
+    Attributes:
+        states: S.
+        actions: A.
+        successors: Possible next states of every state and action.
+        temperature: τ; rewards are uniform on [0, 1].
+        horizon: Sweeps in one run.
+        repeats: Runs.
+        seed: Root of the stream that the process is drawn from.
+    """
+
+    states: int
+    actions: int
+    successors: int
+    temperature: float
+    horizon: int = 20
+    repeats: int = 9
+    seed: int = 0
+
+    @property
+    def instance(self) -> str:
+        """The case in words."""
+        return (
+            f"soft value iteration, S = {self.states}, A = {self.actions}, "
+            f"{self.successors} successors, τ = {self.temperature:g}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """Finite-horizon planners side by side on one sparse random process.
+
+    Attributes:
+        states: S.
+        actions: A.
+        successors: Possible next states of every state and action.
+        temperature: τ of the soft planner; rewards are uniform on [0, 1].
+        horizon: H.
+        methods: Names in `mdp.PLANNERS`, `hard` among them; ratios are to the first.
+        repeats: Runs of every method, in turn, after one that is not counted.
+        seed: Root of the stream that the process is drawn from.
+    """
+
+    states: int
+    actions: int
+    successors: int
+    temperature: float
+    horizon: int = 50
+    methods: tuple[str, ...] = ("soft", "hard", "pymdptoolbox")
+    repeats: int = 3
+    seed: int = 0
+
+    @property
+    def instance(self) -> str:
+        """The case in words."""
+        return (
+            f"horizon {self.horizon}, S = {self.states}, A = {self.actions}, "
+            f"{self.successors} successors, τ = {self.temperature:g}"
+        )
+
+
+Case = Comparison | Footprint | Startup | Sweeps | Planning
 
 
 def key(case: Case) -> str:
@@ -151,11 +215,19 @@ MEMORY: tuple[Case, ...] = (
 )
 """Large problems, each in a process of its own: seconds and peak memory."""
 
+MDPS: tuple[Case, ...] = (
+    *(Sweeps(100_000, 10, 10, temperature) for temperature in (0.1, 0.0)),
+    *(Planning(states, 10, 10, 0.1) for states in (2000, 5000)),
+)
+"""Planning in sparse processes: the speed of a sweep, and pymdptoolbox on sizes it can do."""
+
 QUICK: tuple[Case, ...] = (
     Comparison("tournament", 5, 1, 0.1, ("exact", "cvxpy", "extragradient"), repeats=2),
     Comparison("uniform", 4, 40, 0.1, ("exact", "cvxpy"), repeats=2, sample=3),
     Footprint("low_rank", 1000, 1, 0.1, rank=4),
     Startup("import nlhf", repeats=1),
+    Sweeps(1000, 3, 4, 0.1, repeats=1),
+    Planning(60, 3, 4, 0.1, horizon=5, repeats=1),
 )
 """A few seconds that exercise everything: for trying the machinery out."""
 
@@ -165,5 +237,6 @@ SUITES: Mapping[str, tuple[Case, ...]] = {
     "sizes": SIZES,
     "batches": BATCHES,
     "memory": MEMORY,
-    "full": (*TARGETS, *MEMORY, *BATCHES, *SIZES),
+    "mdp": MDPS,
+    "full": (*TARGETS, *MEMORY, *MDPS, *BATCHES, *SIZES),
 }
