@@ -17,7 +17,8 @@ from threadpoolctl import threadpool_limits
 from benchmarks.instances import FAMILIES, REFERENCES
 from benchmarks.mdp import plans, sweeps
 from benchmarks.methods import METHODS, Outcome, Run
-from benchmarks.suites import Case, Comparison, Footprint, Planning, Startup, Sweeps
+from benchmarks.steps import steps
+from benchmarks.suites import Case, Comparison, Footprint, Planning, Startup, Steps, Sweeps
 from nlhf import PreferenceGame, Stream, certify
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,7 +47,7 @@ class Measurement:
 
 def methods_of(case: Case) -> tuple[str, ...]:
     """Return the names of the measurements that a case leads to."""
-    if isinstance(case, Comparison | Planning):
+    if isinstance(case, Comparison | Planning | Steps):
         return case.methods
     return (type(case).__name__.lower(),)
 
@@ -62,6 +63,9 @@ def measure(case: Case) -> Iterator[Measurement]:
     elif isinstance(case, Sweeps):
         with threadpool_limits(1):
             yield _sweeps(case)
+    elif isinstance(case, Steps):
+        with threadpool_limits(1):
+            yield from _steps(case)
     elif isinstance(case, Footprint):
         yield _footprint(case)
     else:
@@ -160,6 +164,14 @@ def _sweeps(case: Sweeps) -> Measurement:
     before = os.getloadavg()[0]
     numbers = sweeps(case)
     return Measurement("sweeps", "ok", "", numbers, (before, os.getloadavg()[0]))
+
+
+def _steps(case: Steps) -> Iterator[Measurement]:
+    before = os.getloadavg()[0]
+    rows = list(steps(case))
+    load = (before, os.getloadavg()[0])
+    for name, numbers in rows:
+        yield Measurement(name, "ok", "", numbers, load)
 
 
 def _footprint(case: Footprint) -> Measurement:

@@ -22,7 +22,7 @@ class Row:
     Attributes:
         key: Hash of the case, all fields included.
         suite: The suite that it was run for.
-        kind: ``Comparison``, ``Footprint``, ``Startup``, ``Sweeps`` or ``Planning``.
+        kind: ``Comparison``, ``Footprint``, ``Startup``, ``Sweeps``, ``Planning`` or ``Steps``.
         instance: The case in words.
         case: Its fields, the seed among them.
         method: What was run.
@@ -104,6 +104,11 @@ def _append(suite: str, case: Case, folder: Path) -> Iterator[Row]:
     yield from rows
 
 
+def _first(row: Row) -> str:
+    """Return the method that ratios are to: the first named, or the bare expression."""
+    return str(row.case.get("methods", ("bare",))[0])
+
+
 def describe(row: Row) -> str:
     """Return a row in one line of text."""
     numbers = row.numbers
@@ -112,7 +117,7 @@ def describe(row: Row) -> str:
         parts.append(f"{numbers['seconds']:.3g} s")
     if numbers.get("scaled"):
         parts.append(f"(scaled from {numbers['contexts_measured']} contexts)")
-    if "times_the_first" in numbers and row.method != (first := row.case["methods"][0]):
+    if "times_the_first" in numbers and row.method != (first := _first(row)):
         parts.append(f"= {numbers['times_the_first']:.3g} x {first}")
     if "run_times_the_run_of_the_first" in numbers:
         parts.append(

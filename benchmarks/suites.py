@@ -154,7 +154,38 @@ class Planning:
         )
 
 
-Case = Comparison | Footprint | Startup | Sweeps | Planning
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Steps of an algorithm on a batch of games, against the bare NumPy expression, in turn.
+
+    Attributes:
+        algorithm: A key of `steps.ALGORITHMS`.
+        contexts: X.
+        responses: n.
+        temperature: τ.
+        repeats: Steps that are timed.
+        seed: Root of the stream that the games are drawn from.
+    """
+
+    algorithm: str
+    contexts: int
+    responses: int
+    temperature: float = 0.1
+    repeats: int = 201
+    seed: int = 0
+
+    methods = ("bare", "nlhf")
+
+    @property
+    def instance(self) -> str:
+        """The case in words."""
+        return (
+            f"one step of {self.algorithm}, X = {self.contexts}, n = {self.responses}, "
+            f"τ = {self.temperature:g}"
+        )
+
+
+Case = Comparison | Footprint | Startup | Sweeps | Planning | Steps
 
 
 def key(case: Case) -> str:
@@ -221,6 +252,11 @@ MDPS: tuple[Case, ...] = (
 )
 """Planning in sparse processes: the speed of a sweep, and pymdptoolbox on sizes it can do."""
 
+STEPS: tuple[Case, ...] = tuple(
+    Steps(algorithm, 1000, 32) for algorithm in ("mirror_descent", "extragradient", "optimistic")
+)
+"""What the abstraction costs: a step against the same update written out in NumPy."""
+
 QUICK: tuple[Case, ...] = (
     Comparison("tournament", 5, 1, 0.1, ("exact", "cvxpy", "extragradient"), repeats=2),
     Comparison("uniform", 4, 40, 0.1, ("exact", "cvxpy"), repeats=2, sample=3),
@@ -228,6 +264,7 @@ QUICK: tuple[Case, ...] = (
     Startup("import nlhf", repeats=1),
     Sweeps(1000, 3, 4, 0.1, repeats=1),
     Planning(60, 3, 4, 0.1, horizon=5, repeats=1),
+    Steps("extragradient", 20, 5, repeats=3),
 )
 """A few seconds that exercise everything: for trying the machinery out."""
 
@@ -238,5 +275,6 @@ SUITES: Mapping[str, tuple[Case, ...]] = {
     "batches": BATCHES,
     "memory": MEMORY,
     "mdp": MDPS,
-    "full": (*TARGETS, *MEMORY, *MDPS, *BATCHES, *SIZES),
+    "steps": STEPS,
+    "full": (*TARGETS, *MEMORY, *MDPS, *STEPS, *BATCHES, *SIZES),
 }

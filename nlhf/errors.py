@@ -77,6 +77,23 @@ class NotCertified(NlhfError, RuntimeError):
         return (_not_certified, (self.found, self.fix, self.solution))
 
 
+class ContractBroken(NlhfError, AssertionError):
+    """A space, game, algorithm or realiser does not do what its protocol demands.
+
+    Attributes:
+        clause: The short name of the demand.
+        instance: Where it was broken.
+    """
+
+    def __init__(self, found: str, fix: str, *, clause: str, instance: str) -> None:
+        super().__init__(found, fix)
+        self.clause = clause
+        self.instance = instance
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_contract_broken, (self.found, self.fix, self.clause, self.instance))
+
+
 class MissingExtra(NlhfError, ImportError):
     """An optional dependency is absent."""
 
@@ -104,3 +121,7 @@ def _solver_failed(found: str, fix: str, solver: str, status: str) -> SolverFail
 
 def _not_certified(found: str, fix: str, solution: Any) -> NotCertified:
     return NotCertified(found, fix, solution=solution)
+
+
+def _contract_broken(found: str, fix: str, clause: str, instance: str) -> ContractBroken:
+    return ContractBroken(found, fix, clause=clause, instance=instance)

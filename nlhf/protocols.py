@@ -8,7 +8,7 @@ neither what a strategy is nor how a payoff is stored.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from nlhf.results import Bound, Certificate, Profile
 from nlhf.streams import Stream
@@ -143,13 +143,12 @@ class Game(Protocol[S, D]):
 
 @runtime_checkable
 class Algorithm(Protocol[State]):
-    """A method, written once for every space and game.
+    """A method, written once for every space and game."""
 
-    Attributes:
-        keeps_equilibrium: Whether a step from the exact equilibrium stays there.
-    """
-
-    keeps_equilibrium: ClassVar[bool]
+    @property
+    def keeps_equilibrium(self) -> bool:
+        """Whether a step from the exact equilibrium stays there."""
+        ...
 
     def init(self, game: Game[S, D], start: Profile[S]) -> State:
         """Return the state before the first step."""

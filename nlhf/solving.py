@@ -4,59 +4,149 @@ import time
 import warnings
 from typing import Any
 
-from nlhf.algorithms.loop import StopRule, iterate
+from nlhf.algorithms.checkpoint import Checkpoint
+from nlhf.algorithms.loop import Observe, StopRule, iterate
 from nlhf.certificates import certify
 from nlhf.errors import Approximate, Unsupported
 from nlhf.exact.matrix_game import MAXIMUM_ENTROPY, VERTEX, solve_matrix_game
 from nlhf.exact.regularised import solve_regularised
+from nlhf.exact.sequence_form import tree_policy
+from nlhf.exact.sequence_program import (
+    OPTIMAL_VERTEX,
+    UNSEEN_REFERENCE,
+    solve_sequential_vertex,
+)
+from nlhf.exact.sequential import solve_sequential
+from nlhf.games.markov import MarkovGame
 from nlhf.games.preference import SelfPlayGame
+from nlhf.games.trajectory import TrajectoryGame
 from nlhf.games.zero_sum import ZeroSumGame
 from nlhf.protocols import Algorithm
 from nlhf.results import Certificate, Profile, Provenance, Solution, Stop
 from nlhf.spaces.policy import Policy
+from nlhf.spaces.tree import TokenTree
 from nlhf.streams import Stream
 
 
 def solve(
-    game: SelfPlayGame | ZeroSumGame,
+    game: SelfPlayGame | ZeroSumGame | TrajectoryGame | MarkovGame,
     algorithm: Algorithm[Any] | None = None,
     *,
     stop: StopRule | None = None,
     stream: Stream | None = None,
+    start: object | None = None,
+    observe: Observe | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Solution[Policy]:
     """Return an equilibrium of the game together with its certificate.
 
     Args:
-        game: A preference game, a log-odds game or a zero-sum game.
+        game: A preference game, a log-odds game, a zero-sum game, or a preference game on a
+            token tree or a Markov decision process.
         algorithm: `None` solves exactly: by the Newton branch at positive temperatures, by linear
-            programming with maximum-entropy selection at temperature 0. Otherwise the algorithm
-            is run until `stop`.
-        stop: When to end a run of an algorithm; by default at a duality gap of 1e-8 or after
-            10,000 steps. An exact solution takes none.
+            programming at temperature 0, with maximum-entropy selection where responses are
+            chosen at once and a vertex on decision processes. Otherwise the algorithm is run
+            until `stop`. The other arguments are for an algorithm only.
+        stop: When to end a run; by default at a duality gap of 1e-8, after 10,000 steps, or when
+            the gap no longer falls.
         stream: Randomness of the algorithm; `Stream(0)` by default.
+        start: Where to start, as `game.as_profile` takes it; the references by default.
+        observe: Called with every judged iteration, as it is judged.
+        checkpoint: Where to save the run, and to resume it from. Resume only files you trust.
 
     Returns:
         The solution. Its certificate is computed from the game alone, by `certify`.
 
     Raises:
-        Unsupported: If one temperature is zero and another is not, or if `stop` or `stream` is
-            given without an algorithm.
+        Unsupported: If one temperature is zero and another is not, or if an argument is given
+            that an exact solution has no use for.
+        HypothesisViolated: If the algorithm's step size is not proven for the game and not
+            allowed to be.
+        InvalidData: If the checkpoint is damaged.
+        NotAllowed: If the checkpoint is that of another run, or cannot be written.
         SolverFailed: If the linear program of a game at temperature 0 cannot be solved.
     """
-
-    def judge(profile: Profile[Policy]) -> Certificate[Policy]:
-        return certify(game, profile)
-
     if algorithm is not None:
+
+        def judge(profile: Profile[Policy]) -> Certificate[Policy]:
+            return certify(game, profile)
+
         return iterate(
-            game, algorithm, judge, stop or StopRule(), stream if stream is not None else Stream(0)
+            game,
+            algorithm,
+            judge,
+            StopRule() if stop is None else stop,
+            Stream(0) if stream is None else stream,
+            start=None if start is None else game.as_profile(start),
+            observe=observe,
+            checkpoint=checkpoint,
         )
-    if stop is not None or stream is not None:
+    options = {"stop": stop, "stream": stream, "start": start}
+    options |= {"observe": observe, "checkpoint": checkpoint}
+    given = [name for name, value in options.items() if value is not None]
+    if given:
         raise Unsupported(
-            "stop and stream belong to an algorithm; the exact solver has neither",
+            f"{' and '.join(given)} belong to an algorithm; the exact solver takes none",
             "name an algorithm, or drop them",
         )
+    if isinstance(game, TrajectoryGame | MarkovGame):
+        return _solve_sequentially(game)
     return _solve_exactly(game)
+
+
+def _solve_sequentially(game: TrajectoryGame | MarkovGame) -> Solution[Policy]:
+    """Solve in sequence form; on a token tree, solve the game of complete sequences."""
+    if isinstance(game, TrajectoryGame) and isinstance(game.process, TokenTree):
+        return _solve_tree(game, game.process)
+    start = time.perf_counter()
+    choices: tuple[str, ...] = ()
+    if game.temperature > 0.0:
+        equilibrium = solve_sequential(game)
+        policy, finished = equilibrium.policy, equilibrium.converged
+        iterations = equilibrium.iterations
+        method = "predictor-corrector Newton on the branch in 1/temperature, in sequence form"
+        if not finished:
+            warnings.warn(
+                f"the branch stalled after {iterations} systems: "
+                "see the certificate for what was reached",
+                Approximate,
+                stacklevel=3,
+            )
+    else:
+        vertex = solve_sequential_vertex(game)
+        policy, finished, choices = vertex.policy, True, (OPTIMAL_VERTEX, UNSEEN_REFERENCE)
+        iterations = vertex.iterations
+        method = "linear programming (HiGHS) over occupancies"
+    return Solution(
+        profile=(policy,),
+        certificate=certify(game, policy),
+        stop=Stop.SOLVER if finished else Stop.STALLED,
+        provenance=Provenance(
+            method=method,
+            choices=choices,
+            iterations=iterations,
+            seconds=time.perf_counter() - start,
+        ),
+    )
+
+
+def _solve_tree(game: TrajectoryGame, tree: TokenTree) -> Solution[Policy]:
+    flat = _solve_exactly(game.flat())
+    policy = tree_policy(tree, flat.log_policy, game.reference)
+    choices = flat.provenance.choices
+    if game.temperature == 0.0:
+        choices = (*choices, UNSEEN_REFERENCE)
+    return Solution(
+        profile=(policy,),
+        certificate=certify(game, policy),
+        stop=flat.stop,
+        provenance=Provenance(
+            method=f"{flat.provenance.method}, over complete sequences",
+            choices=choices,
+            iterations=flat.provenance.iterations,
+            seconds=flat.provenance.seconds,
+        ),
+    )
 
 
 def _solve_exactly(game: SelfPlayGame | ZeroSumGame) -> Solution[Policy]:

@@ -1,7 +1,7 @@
 """The uniform average of everything that a method has proposed."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from nlhf.protocols import Algorithm, Game
 from nlhf.results import Profile
@@ -41,15 +41,16 @@ class Average:
     analysed at.
     Symbols: as in the method inside.
 
-    The equilibrium is kept if the method inside keeps it.
-
     Args:
         inner: Any method.
     """
 
     inner: Algorithm[Any]
 
-    keeps_equilibrium: ClassVar[bool] = True
+    @property
+    def keeps_equilibrium(self) -> bool:
+        """Whether the method inside does."""
+        return self.inner.keeps_equilibrium
 
     def init(self, game: Game[Any, Any], start: Profile[Any]) -> Averaged[Any]:
         """Start the method; its first proposal is the first average."""

@@ -4,7 +4,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from nlhf.algorithms.rates import LinearRate, linear_rate
-from nlhf.algorithms.steps import Limit, check_step_size, least_temperature, limit_by_lipschitz
+from nlhf.algorithms.steps import (
+    Iterate,
+    Limit,
+    check_step_size,
+    least_temperature,
+    limit_by_lipschitz,
+)
 from nlhf.protocols import Game
 from nlhf.results import Profile
 from nlhf.streams import Stream
@@ -44,20 +50,20 @@ class Extragradient:
     def __post_init__(self) -> None:
         check_step_size(self.step_size)
 
-    def init(self, game: Game[Any, Any], start: Profile[Any]) -> Profile[Any]:
+    def init(self, game: Game[Any, Any], start: Profile[Any]) -> Iterate[Any]:
         """Start at the given profile."""
-        self.eta(game)
-        return start
+        return Iterate(start, 1.0 / self.eta(game))
 
-    def step(self, game: Game[Any, Any], state: Profile[Any], stream: Stream) -> Profile[Any]:
+    def step(self, game: Game[Any, Any], state: Iterate[Any], stream: Stream) -> Iterate[Any]:
         """Look ahead, then step from the same point with the payoffs seen there."""
-        anchor = [(state, 1.0 / self.eta(game))]
-        half = game.prox(game.operator(state, stream.child("first")), anchor)
-        return game.prox(game.operator(half, stream.child("second")), anchor)
+        anchor = [(state.current, state.strength)]
+        half = game.prox(game.operator(state.current, stream.child("first")), anchor)
+        moved = game.prox(game.operator(half, stream.child("second")), anchor)
+        return Iterate(moved, state.strength)
 
-    def profile(self, state: Profile[Any]) -> Profile[Any]:
+    def profile(self, state: Iterate[Any]) -> Profile[Any]:
         """Return the last iterate."""
-        return state
+        return state.current
 
     def eta(self, game: Game[Any, Any]) -> float:
         """Return the step size η in this game."""

@@ -5,7 +5,7 @@ from math import inf
 from typing import Any, ClassVar
 
 from nlhf.algorithms.rates import LinearRate, linear_rate
-from nlhf.algorithms.steps import Limit, check_step_size, least_temperature
+from nlhf.algorithms.steps import Iterate, Limit, check_step_size, least_temperature
 from nlhf.protocols import Game
 from nlhf.results import Profile
 from nlhf.streams import Stream
@@ -46,18 +46,19 @@ class MirrorDescent:
     def __post_init__(self) -> None:
         check_step_size(self.step_size)
 
-    def init(self, game: Game[Any, Any], start: Profile[Any]) -> Profile[Any]:
+    def init(self, game: Game[Any, Any], start: Profile[Any]) -> Iterate[Any]:
         """Start at the given profile."""
-        self.eta(game)
-        return start
+        return Iterate(start, 1.0 / self.eta(game))
 
-    def step(self, game: Game[Any, Any], state: Profile[Any], stream: Stream) -> Profile[Any]:
+    def step(self, game: Game[Any, Any], state: Iterate[Any], stream: Stream) -> Iterate[Any]:
         """Step with the payoffs against the current profile."""
-        return game.prox(game.operator(state, stream), [(state, 1.0 / self.eta(game))])
+        payoffs = game.operator(state.current, stream)
+        moved = game.prox(payoffs, [(state.current, state.strength)])
+        return Iterate(moved, state.strength)
 
-    def profile(self, state: Profile[Any]) -> Profile[Any]:
+    def profile(self, state: Iterate[Any]) -> Profile[Any]:
         """Return the last iterate."""
-        return state
+        return state.current
 
     def eta(self, game: Game[Any, Any]) -> float:
         """Return the step size η in this game."""

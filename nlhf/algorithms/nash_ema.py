@@ -20,10 +20,12 @@ class Averaging(Generic[S]):
     Attributes:
         current: The iterate.
         average: The moving average of the iterates before it.
+        strength: 1/η, the strength of the iterate's pull, in payoff units.
     """
 
     current: Profile[S]
     average: Profile[S]
+    strength: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +68,13 @@ class NashEMA:
 
     def init(self, game: Game[Any, Any], start: Profile[Any]) -> Averaging[Any]:
         """Start at the given profile, which is also its own past."""
-        self.eta(game)
-        return Averaging(start, start)
+        return Averaging(start, start, 1.0 / self.eta(game))
 
     def step(self, game: Game[Any, Any], state: Averaging[Any], stream: Stream) -> Averaging[Any]:
         """Move the average, then step with the payoffs against it."""
         average = game.mixture([(state.average, self.decay), (state.current, 1.0 - self.decay)])
-        anchor = [(state.current, 1.0 / self.eta(game))]
-        return Averaging(game.prox(game.operator(average, stream), anchor), average)
+        moved = game.prox(game.operator(average, stream), [(state.current, state.strength)])
+        return Averaging(moved, average, state.strength)
 
     def profile(self, state: Averaging[Any]) -> Profile[Any]:
         """Return the last iterate."""

@@ -25,10 +25,12 @@ class Predicting(Generic[S]):
     Attributes:
         centre: Where mirror descent stands.
         played: One further step with the last payoffs, where the next payoffs are seen.
+        strength: 1/η, the strength of the centre's pull, in payoff units.
     """
 
     centre: Profile[S]
     played: Profile[S]
+    strength: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +75,14 @@ class OptimisticMirrorDescent:
 
     def init(self, game: Game[Any, Any], start: Profile[Any]) -> Predicting[Any]:
         """Start at the given profile, with nothing to predict from."""
-        self.eta(game)
-        return Predicting(start, start)
+        return Predicting(start, start, 1.0 / self.eta(game))
 
     def step(self, game: Game[Any, Any], state: Predicting[Any], stream: Stream) -> Predicting[Any]:
         """Move the centre with the payoffs of what was played, then play one step ahead of it."""
-        strength = 1.0 / self.eta(game)
         seen = game.operator(state.played, stream)
-        centre = game.prox(seen, [(state.centre, strength)])
-        return Predicting(centre, game.prox(seen, [(centre, strength)]))
+        centre = game.prox(seen, [(state.centre, state.strength)])
+        played = game.prox(seen, [(centre, state.strength)])
+        return Predicting(centre, played, state.strength)
 
     def profile(self, state: Predicting[Any]) -> Profile[Any]:
         """Return what is played."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from nlhf.algorithms.extragradient import Extragradient
 from nlhf.errors import HypothesisViolated
@@ -97,8 +97,6 @@ class ProximalPoint:
     its magnet resets (Wang et al. 2024).
     Symbols: COMAL's τ, MPO's and magnetic mirror descent's α are our strength σ.
 
-    The equilibrium is kept if the inner method keeps that of its game.
-
     Args:
         inner: The method that runs between two moves of the magnet.
         strength: σ > 0, in payoff units.
@@ -112,8 +110,6 @@ class ProximalPoint:
     strength: float = 0.1
     inner_steps: int = 50
 
-    keeps_equilibrium: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         if not 0.0 < self.strength < inf:
             raise HypothesisViolated(
@@ -123,6 +119,11 @@ class ProximalPoint:
             raise HypothesisViolated(
                 f"inner_steps is {self.inner_steps!r}", "pass a whole number of at least 1"
             )
+
+    @property
+    def keeps_equilibrium(self) -> bool:
+        """Whether the method inside does."""
+        return self.inner.keeps_equilibrium
 
     def init(self, game: Game[Any, Any], start: Profile[Any]) -> Magnetised[Any]:
         """Start at the given profile, which is the first magnet."""

@@ -2,13 +2,29 @@
 
 from dataclasses import dataclass
 from math import inf
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from nlhf.errors import HypothesisViolated
 from nlhf.protocols import Game
+from nlhf.results import Profile
+
+S = TypeVar("S")
 
 _ROUNDING = 1e-9
 """A step this much larger, relatively, is the limit itself in other arithmetic: 4τ or τ/L²."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Iterate(Generic[S]):
+    """The state of a method that has no memory but its iterate.
+
+    Attributes:
+        current: The iterate.
+        strength: 1/η, the strength of its pull, in payoff units.
+    """
+
+    current: Profile[S]
+    strength: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ from nlhf.spaces.policy import Policy
 
 _TOLERANCE = 1e-12
 """Asked of CLARABEL; the defaults (1e-8) leave policies accurate to 1e-5 only."""
-_ANSWERS = ("optimal", "optimal_inaccurate")
+ANSWERS = ("optimal", "optimal_inaccurate")
+"""Statuses that come with numbers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +71,7 @@ class ConvexProgram:
     """
 
     def __init__(self, rows: int, columns: int, temperatures: tuple[float, float]) -> None:
-        cp = _cvxpy()
+        cp = cvxpy_module()
         self.temperatures = temperatures
         t1, t2 = temperatures
         self._unit = t1 or t2 or 1.0
@@ -111,8 +112,8 @@ class ConvexProgram:
         centre = (matrix.max() + matrix.min()) / 2.0
         self._slope.value = (matrix - centre) / self._unit
         self._log_mu.value, self._log_nu.value = log_references
-        status = self._run()
-        if status not in _ANSWERS or self._column.value is None:
+        status = run_clarabel(self._problem)
+        if status not in ANSWERS or self._column.value is None:
             raise SolverFailed(
                 f"CLARABEL ended with status {status!r} on a {matrix.shape} game at temperatures "
                 f"{self.temperatures}",
@@ -128,22 +129,24 @@ class ConvexProgram:
         stats = self._problem.solver_stats
         return ConvexEquilibrium(row, column, lower, upper, status, int(stats.num_iters))
 
-    def _run(self) -> str:
-        cp = _cvxpy()
-        with warnings.catch_warnings():
-            # The status carries the same message, and the bounds say how accurate it is.
-            warnings.filterwarnings("ignore", message="Solution may be inaccurate")
-            try:
-                self._problem.solve(
-                    solver=cp.CLARABEL,
-                    warm_start=False,  # the scaling of the last game would show in the digits
-                    tol_gap_abs=_TOLERANCE,
-                    tol_gap_rel=_TOLERANCE,
-                    tol_feas=_TOLERANCE,
-                )
-            except cp.error.SolverError as error:
-                return f"error: {error}"
-        return str(self._problem.status)
+
+def run_clarabel(problem: Any) -> str:
+    """Solve to 1e-12, and return CLARABEL's status or its error."""
+    cp = cvxpy_module()
+    with warnings.catch_warnings():
+        # The status carries the same message, and the bounds say how accurate it is.
+        warnings.filterwarnings("ignore", message="Solution may be inaccurate")
+        try:
+            problem.solve(
+                solver=cp.CLARABEL,
+                warm_start=False,  # the scaling of the last game would show in the digits
+                tol_gap_abs=_TOLERANCE,
+                tol_gap_rel=_TOLERANCE,
+                tol_feas=_TOLERANCE,
+            )
+        except cp.error.SolverError as error:
+            return f"error: {error}"
+    return str(problem.status)
 
 
 def solve_convex(game: SelfPlayGame | ZeroSumGame) -> tuple[ConvexEquilibrium, ...]:
@@ -175,7 +178,7 @@ def solve_convex(game: SelfPlayGame | ZeroSumGame) -> tuple[ConvexEquilibrium, .
     )
 
 
-def _cvxpy() -> Any:
+def cvxpy_module() -> Any:
     """Import it when it is needed; its atoms are exported in a way that type checkers miss."""
     import cvxpy
 

@@ -69,7 +69,7 @@ def solve_regularised(game: SelfPlayGame | ZeroSumGame) -> RegularisedEquilibriu
     )
     threads = 1 if sum(blocks.sizes) < _ONE_THREAD_BELOW else None
     ends: list[BranchEnd] = []
-    with _blas().limit(limits=threads, user_api="blas"):
+    with blas().limit(limits=threads, user_api="blas"):
         rest = log_reference
         for system in _systems(game, blocks):
             part, rest = np.split(rest, [system.shape[0]])
@@ -87,7 +87,7 @@ def solve_regularised(game: SelfPlayGame | ZeroSumGame) -> RegularisedEquilibriu
 
 
 @cache
-def _blas() -> ThreadpoolController:
+def blas() -> ThreadpoolController:
     """Look the BLAS libraries up once: it takes longer than solving a small game."""
     return ThreadpoolController()
 

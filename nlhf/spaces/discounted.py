@@ -102,7 +102,7 @@ class Discounted:
 
     def visits(self, log_policy: Float[np.ndarray, "*place action"]) -> Float[np.ndarray, "*place"]:
         """Return Σ_t γ^t P(s_t = s), whose sum is 1/(1 - γ)."""
-        return np.maximum(_linear(self._system(log_policy).T, self.mdp.initial), 0.0)
+        return np.maximum(_linear(self.system(log_policy).T, self.mdp.initial), 0.0)
 
     def action_values(
         self,
@@ -145,7 +145,7 @@ class Discounted:
     def _next(self, values: Float[np.ndarray, "state"]) -> Float[np.ndarray, "state action"]:
         return self.discount * (self.mdp.transitions @ values).reshape(self.shape)
 
-    def _system(self, log_policy: Float[np.ndarray, "state action"]) -> Any:
+    def system(self, log_policy: Float[np.ndarray, "state action"]) -> Any:
         """Return I - γ P_π."""
         from scipy.sparse import csr_array, eye_array
 
@@ -163,7 +163,7 @@ class Discounted:
     def _solve(
         self, log_policy: Float[np.ndarray, "state action"], earned: Float[np.ndarray, "state"]
     ) -> Float[np.ndarray, "state"]:
-        return _linear(self._system(log_policy), earned)
+        return _linear(self.system(log_policy), earned)
 
     def _unsettled(self, moved: float) -> SolverFailed:
         return SolverFailed(

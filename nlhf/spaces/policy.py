@@ -28,9 +28,12 @@ class Policy:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "log_probabilities", read_only(self.log_probabilities))
+        if self._probabilities is not None:
+            object.__setattr__(self, "_probabilities", read_only(self._probabilities))
 
-    def __reduce__(self) -> tuple[type["Policy"], tuple[np.ndarray]]:
-        return Policy, (self.log_probabilities,)  # a copy is as read-only as the original
+    def __reduce__(self) -> tuple[type["Policy"], tuple[np.ndarray, np.ndarray | None]]:
+        # A copy is as read-only as the original, and the same to the last bit of what it plays.
+        return Policy, (self.log_probabilities, self._probabilities)
 
     def checked(self) -> "Policy":
         """Return the policy itself if its probabilities are numbers and sum to 1 within 1e-9.
@@ -97,10 +100,7 @@ class Policy:
     def probabilities(self) -> Float[np.ndarray, "*place action"]:
         """Probabilities; those below 1e-308 underflow to zero, their logarithms do not."""
         if self._probabilities is None:
-            probabilities = np.exp(self.log_probabilities)
-            probabilities.flags.writeable = False
-            object.__setattr__(self, "_probabilities", probabilities)
-            return probabilities
+            return read_only(np.exp(self.log_probabilities))
         return self._probabilities
 
 

@@ -107,7 +107,7 @@ def realised(
 ) -> Prox[Policy]:
     """Return the realised step with its divergence from the proximal point, in nats."""
     strategy = realiser.realise(process, payoff, anchors)
-    if isinstance(realiser, SoftBellman):
+    if type(realiser) is SoftBellman:  # a subclass may realise something else
         return Prox(strategy, Bound.exact(0.0, Units.NATS))
     exact = SoftBellman().realise(process, payoff, anchors)
     distance = trajectory_divergence(process, strategy.log_probabilities, exact.log_probabilities)

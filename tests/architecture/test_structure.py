@@ -21,8 +21,8 @@ LAYERS = [
     {"certificates", "exact", "algorithms", "estimation"},
     {"learning"},
     {"lm"},
-    {"solving", "theorems", "testing"},
-    {"analysis"},
+    {"solving", "theorems", "testing", "baselines", "methods", "promises", "prompts"},
+    {"analysis", "comparison"},
     {"plotting"},
     {"cli"},
 ]

@@ -22,10 +22,10 @@ def test_extragradient_contracts_at_its_rate(p, temperature):
     target = nlhf.solve(game).log_policy
     algorithm = nlhf.Extragradient(step_size=2.0)
     state = algorithm.init(game, game.start())
-    start = float(kl_divergence(target, state[0].log_probabilities))
+    start = float(kl_divergence(target, game.reference.log_probabilities))
     for k in range(1, 31):
         state = algorithm.step(game, state, nlhf.Stream(0))
-        distance = float(kl_divergence(target, state[0].log_probabilities))
+        distance = float(kl_divergence(target, algorithm.profile(state)[0].log_probabilities))
         assert distance <= start * (1 + 2 * temperature) ** -k + 1e-14
 
 
@@ -33,7 +33,8 @@ def test_extragradient_contracts_at_its_rate(p, temperature):
 def test_the_exact_equilibrium_is_a_fixed_point_of_extragradient(p, temperature):
     game = nlhf.PreferenceGame(p, temperature=temperature)
     profile = nlhf.solve(game).profile
-    moved = nlhf.Extragradient().step(game, profile, nlhf.Stream(0))
+    algorithm = nlhf.Extragradient()
+    moved = algorithm.profile(algorithm.step(game, algorithm.init(game, profile), nlhf.Stream(0)))
     np.testing.assert_allclose(moved[0].probabilities, profile[0].probabilities, rtol=0, atol=1e-13)
 
 
@@ -101,6 +102,7 @@ def test_a_batch_is_its_contexts_one_by_one():
         {"gap": float("nan")},
         {"max_iterations": -1},
         {"judge_every": 0},
+        {"patience": 0},
         {"max_seconds": float("nan")},
         {"max_seconds": -1.0},
     ],

@@ -1,0 +1,104 @@
+"""One step of an algorithm against the bare NumPy expression of the same update."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from statistics import median
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from benchmarks.instances import FAMILIES, REFERENCES
+from benchmarks.suites import Steps
+from nlhf import Extragradient, MirrorDescent, OptimisticMirrorDescent, PreferenceGame, Stream
+from nlhf.protocols import Algorithm
+
+Array = Float[np.ndarray, "context response"]
+STEP = 0.4
+"""η of all methods: proven for each at temperature 0.1."""
+
+
+class Bare:
+    """The updates as a careful user of NumPy writes them, for this one game and nothing else.
+
+    An iterate is a pair of log-probabilities and probabilities: no exponential is taken twice.
+    """
+
+    def __init__(self, preference: np.ndarray, reference: Array, temperature: float) -> None:
+        self._preference = preference
+        self._pull = temperature * np.log(reference)
+        self._total = temperature + 1.0 / STEP
+
+    def payoff(self, probabilities: Array) -> Array:
+        """Return P π."""
+        return np.matmul(self._preference, probabilities[..., None])[..., 0]
+
+    def prox(self, payoff: Array, logs: Array) -> tuple[Array, Array]:
+        """Return the proximal point and its probabilities."""
+        logits = (logs / STEP + self._pull + payoff) / self._total
+        logits -= logits.max(axis=-1, keepdims=True)
+        exponentials = np.exp(logits)
+        total = exponentials.sum(axis=-1, keepdims=True)
+        return logits - np.log(total), exponentials / total
+
+    def mirror_descent(self, state: Any) -> Any:
+        """Return the next iterate."""
+        logs, probabilities = state
+        return self.prox(self.payoff(probabilities), logs)
+
+    def extragradient(self, state: Any) -> Any:
+        """Return the next iterate."""
+        logs, probabilities = state
+        _, half = self.prox(self.payoff(probabilities), logs)
+        return self.prox(self.payoff(half), logs)
+
+    def optimistic(self, state: Any) -> Any:
+        """Return the next centre, and the probabilities of what is played."""
+        centre, played = state
+        payoff = self.payoff(played)
+        centre, _ = self.prox(payoff, centre)
+        return centre, self.prox(payoff, centre)[1]
+
+
+ALGORITHMS: Mapping[str, Algorithm[Any]] = {
+    "mirror_descent": MirrorDescent(STEP),
+    "extragradient": Extragradient(STEP),
+    "optimistic": OptimisticMirrorDescent(STEP),
+}
+
+
+def steps(case: Steps) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the seconds of a step, bare and ours in turn, and how far apart the iterates end."""
+    rng = Stream(case.seed).child("steps", case.algorithm).generator()
+    preference = FAMILIES["uniform"](rng, case.contexts, case.responses)
+    reference = REFERENCES["spread_reference"](rng, case.contexts, case.responses)
+    game = PreferenceGame(preference, reference, case.temperature)
+    algorithm, stream = ALGORITHMS[case.algorithm], Stream(case.seed)
+    bare: Callable[[Any], Any] = getattr(
+        Bare(preference, reference, case.temperature), case.algorithm
+    )
+    theirs: Any = (np.log(reference), reference)
+    ours = algorithm.init(game, game.start())
+    each: dict[str, list[float]] = {"bare": [], "nlhf": []}
+    for number in range(-2, case.repeats):
+        begin = time.perf_counter()
+        theirs = bare(theirs)
+        middle = time.perf_counter()
+        ours = algorithm.step(game, ours, stream)
+        end = time.perf_counter()
+        if number >= 0:
+            each["bare"].append(middle - begin)
+            each["nlhf"].append(end - middle)
+    apart = float(np.abs(algorithm.profile(ours)[0].probabilities - theirs[1]).max())
+    for name, seconds in each.items():
+        yield (
+            name,
+            {
+                "seconds": median(seconds),
+                "seconds_each": seconds,
+                "times_the_first": median(
+                    a / b for a, b in zip(seconds, each["bare"], strict=True)
+                ),
+                "largest_difference_of_probabilities": apart,
+            },
+        )
