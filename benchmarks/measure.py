@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from benchmarks.environments import toys
 from benchmarks.instances import FAMILIES, REFERENCES
 from benchmarks.mdp import plans, sweeps
 from benchmarks.methods import METHODS, Outcome, Run
 from benchmarks.steps import steps
-from benchmarks.suites import Case, Comparison, Footprint, Planning, Startup, Steps, Sweeps
+from benchmarks.suites import Case, Comparison, Footprint, Planning, Startup, Steps, Sweeps, Toy
 from nlhf import PreferenceGame, Stream, certify
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,7 +48,7 @@ class Measurement:
 
 def methods_of(case: Case) -> tuple[str, ...]:
     """Return the names of the measurements that a case leads to."""
-    if isinstance(case, Comparison | Planning | Steps):
+    if isinstance(case, Comparison | Planning | Steps | Toy):
         return case.methods
     return (type(case).__name__.lower(),)
 
@@ -66,6 +67,9 @@ def measure(case: Case) -> Iterator[Measurement]:
     elif isinstance(case, Steps):
         with threadpool_limits(1):
             yield from _steps(case)
+    elif isinstance(case, Toy):
+        with threadpool_limits(1):
+            yield from _toys(case)
     elif isinstance(case, Footprint):
         yield _footprint(case)
     else:
@@ -172,6 +176,21 @@ def _steps(case: Steps) -> Iterator[Measurement]:
     load = (before, os.getloadavg()[0])
     for name, numbers in rows:
         yield Measurement(name, "ok", "", numbers, load)
+
+
+def _toys(case: Toy) -> Iterator[Measurement]:
+    before = os.getloadavg()[0]
+    try:
+        rows = list(toys(case))
+    except Exception as error:  # without Gymnasium, or with another version of the environment
+        status = "absent" if isinstance(error, ImportError) else "failed"
+        for name in case.methods:
+            yield Measurement(name, status, _brief(error), {}, (before, os.getloadavg()[0]))
+        return
+    load = (before, os.getloadavg()[0])
+    for name, stop, numbers in rows:
+        status = "ok" if stop in ("solver", "certified") else stop
+        yield Measurement(name, status, "", numbers, load)
 
 
 def _footprint(case: Footprint) -> Measurement:

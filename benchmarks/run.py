@@ -22,7 +22,7 @@ class Row:
     Attributes:
         key: Hash of the case, all fields included.
         suite: The suite that it was run for.
-        kind: ``Comparison``, ``Footprint``, ``Startup``, ``Sweeps``, ``Planning`` or ``Steps``.
+        kind: The class of the case in `suites`.
         instance: The case in words.
         case: Its fields, the seed among them.
         method: What was run.

@@ -185,7 +185,29 @@ class Steps:
         )
 
 
-Case = Comparison | Footprint | Startup | Sweeps | Planning | Steps
+@dataclass(frozen=True, slots=True)
+class Toy:
+    """The preference game of a toy-text environment, solved exactly and by extragradient.
+
+    Attributes:
+        environment: Gymnasium's id.
+        temperature: τ.
+        horizon: H.
+    """
+
+    environment: str
+    temperature: float
+    horizon: int = 50
+
+    methods = ("exact", "extragradient")
+
+    @property
+    def instance(self) -> str:
+        """The case in words."""
+        return f"{self.environment}, horizon {self.horizon}, τ = {self.temperature:g}"
+
+
+Case = Comparison | Footprint | Startup | Sweeps | Planning | Steps | Toy
 
 
 def key(case: Case) -> str:
@@ -249,8 +271,11 @@ MEMORY: tuple[Case, ...] = (
 MDPS: tuple[Case, ...] = (
     *(Sweeps(100_000, 10, 10, temperature) for temperature in (0.1, 0.0)),
     *(Planning(states, 10, 10, 0.1) for states in (2000, 5000)),
+    Toy("FrozenLake8x8-v1", 0.005),
+    Toy("Taxi-v4", 0.01),
 )
-"""Planning in sparse processes: the speed of a sweep, and pymdptoolbox on sizes it can do."""
+"""Planning in sparse processes: the speed of a sweep, and pymdptoolbox on sizes it can do; games
+in environments of Gymnasium."""
 
 STEPS: tuple[Case, ...] = tuple(
     Steps(algorithm, 1000, 32) for algorithm in ("mirror_descent", "extragradient", "optimistic")
