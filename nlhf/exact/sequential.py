@@ -28,7 +28,7 @@ from nlhf.spaces.policy import Policy
 from nlhf.spaces.realisers import trajectory_divergence
 
 _MAX_SYSTEMS = 2000
-_FIRST_MOVE = 1.0
+_MAX_MOVE = 1.0
 """KL divergence in nats between trajectories that one prediction may cause: beyond it the
 covariance at the old point says nothing of the new one."""
 _NEAR = 0.3
@@ -139,7 +139,7 @@ class _Branch:
             target = 1.0 if step >= 1.0 - base.reached else base.reached + step
             guess = self._point(base.theta + (target - base.reached) * slope, target)
             moved = self._divergence(guess.response, base.response)
-            if moved <= _FIRST_MOVE or step < _COLLAPSED * base.reached:
+            if moved <= _MAX_MOVE or step < _COLLAPSED * base.reached:
                 return guess, step
             step = 0.7 * (target - base.reached)
 
@@ -236,9 +236,10 @@ def solve_sequential(game: SequentialProblem) -> SequentialEquilibrium:
     )
     branch = _Branch(responses)
     felt, arrived = _FELT, False
-    while not arrived and branch.systems < _MAX_SYSTEMS:
-        point, arrived = branch.end(felt)
-        felt *= 0.1
+    with np.errstate(over="ignore", invalid="ignore"):
+        while not arrived and branch.systems < _MAX_SYSTEMS:
+            point, arrived = branch.end(felt)
+            felt *= 0.1
     return SequentialEquilibrium(Policy(point.response.log_policy), arrived, branch.systems)
 
 
