@@ -7,11 +7,11 @@ from .algorithms.nash_ema import NashEMA as NashEMA
 from .algorithms.nash_md import NashMD as NashMD
 from .algorithms.optimistic import OptimisticMirrorDescent as OptimisticMirrorDescent
 from .algorithms.proximal_point import ProximalPoint as ProximalPoint
-from .analysis import Settings as Settings
-from .analysis import analyse_votes as analyse_votes
+from .analysis.comparison import compare as compare
+from .analysis.votes import Settings as Settings
+from .analysis.votes import analyse_votes as analyse_votes
 from .certificates import certify as certify
 from .certificates import exploitability as exploitability
-from .comparison import compare as compare
 from .data.counts import win_counts as win_counts
 from .data.votes_csv import read_votes as read_votes
 from .errors import NlhfError as NlhfError

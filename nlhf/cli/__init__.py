@@ -13,12 +13,19 @@ from typing import Annotated, Any, Union
 import tyro
 
 from nlhf.cli.bench import Bench
+from nlhf.cli.compare import Compare
 from nlhf.cli.example import Example
 from nlhf.cli.solve import Solve
 from nlhf.cli.verify import Verify
 from nlhf.errors import NlhfError, NlhfWarning
 
-_COMMANDS = {"solve": Solve, "verify": Verify, "example": Example, "bench": Bench}
+_COMMANDS = {
+    "solve": Solve,
+    "compare": Compare,
+    "verify": Verify,
+    "example": Example,
+    "bench": Bench,
+}
 
 _DESCRIPTION = """Exact, certified equilibria of human preferences.
 

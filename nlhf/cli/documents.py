@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from nlhf.analysis import (
+from nlhf.analysis.baselines import NoBaseline, RewardBaseline
+from nlhf.analysis.votes import (
     Analysis,
-    NoBaseline,
     PromptSolution,
-    RewardBaseline,
     VoteAnalysis,
 )
 from nlhf.data.counts import WinCounts
@@ -37,6 +36,7 @@ def document(
         "payoff": str(analysis.payoff),
         "method": analysis.method,
         "stop": str(analysis.stop),
+        "iterations": analysis.iterations,
         "choices": list(analysis.choices),
         "every_duality_gap_at_most": _number(analysis.largest_gap),
         "prompts": [_prompt(solution) for solution in analysis.prompts],

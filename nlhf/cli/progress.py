@@ -1,5 +1,6 @@
 """Progress on the terminal: silent where nobody watches, and for anything under a second."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Timer
@@ -14,14 +15,45 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from nlhf.analysis import Progress as Tell
-
 _PATIENCE = 1.0
+_EVERY = 0.1
+"""Seconds between two looks at an iteration: there may be thousands a second."""
+
+
+class Stages:
+    """One bar per stage of the work."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._tasks: dict[str, TaskID] = {}
+        self._run = ""
+        self._shown = 0.0
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Show how far a stage is."""
+        self._update(stage, stage, done, total)
+
+    def iterating(self, run: str, iteration: int, gap: float, total: int) -> None:
+        """Show how far a run of an algorithm is, and its duality gap, in place of the last run."""
+        now = time.monotonic()
+        if run != self._run:
+            if self._run in self._tasks:
+                self._bar.remove_task(self._tasks.pop(self._run))
+            self._run = run
+        elif now - self._shown < _EVERY:
+            return
+        self._shown = now
+        self._update(run, f"{run}, gap {gap:.1e}", iteration, total)
+
+    def _update(self, key: str, text: str, done: int, total: int) -> None:
+        if key not in self._tasks:
+            self._tasks[key] = self._bar.add_task(text, total=total)
+        self._bar.update(self._tasks[key], description=text, completed=done)
 
 
 @contextmanager
-def stages() -> Iterator[Tell]:
-    """Yield a callback that keeps one bar per stage on standard error, from the first second on."""
+def stages() -> Iterator[Stages]:
+    """Yield bars, one per stage, on standard error, seen from the first second on."""
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}", markup=False),
@@ -31,20 +63,13 @@ def stages() -> Iterator[Tell]:
         console=console,
         transient=True,
     )
-    tasks: dict[str, TaskID] = {}
-
-    def tell(stage: str, done: int, total: int) -> None:
-        if stage not in tasks:
-            tasks[stage] = bar.add_task(stage, total=total)
-        bar.update(tasks[stage], completed=done)
-
-    # A timer, not a look at the clock in `tell`: one long stage may call it only at its start.
+    # A timer, not a look at the clock in `Stages`: one long stage may call it only at its start.
     timer = Timer(_PATIENCE, bar.start)
     timer.daemon = True
     if console.is_terminal:
         timer.start()
     try:
-        yield tell
+        yield Stages(bar)
     finally:
         timer.cancel()
         if timer.ident is not None:

@@ -4,56 +4,38 @@ import json
 import math
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
-from enum import StrEnum
 from pathlib import Path
+from typing import Annotated, Any
 
 import tyro
 
-from nlhf.analysis import (
-    Analysis,
-    PayoffKind,
-    Settings,
-    VoteAnalysis,
-    analyse_preferences,
-    analyse_votes,
-)
-from nlhf.cli.progress import stages
-from nlhf.data.counts import WinCounts, win_counts
+from nlhf.algorithms.checkpoint import Checkpoint
+from nlhf.algorithms.loop import StopRule
+from nlhf.analysis.methods import METHODS, method
+from nlhf.analysis.prompts import PayoffKind
+from nlhf.analysis.votes import Analysis, Settings, VoteAnalysis, analyse_preferences, analyse_votes
+from nlhf.cli.progress import Stages, stages
+from nlhf.cli.sources import Format, read
+from nlhf.cli.traces import TraceFile
 from nlhf.data.matrices import Preferences
-from nlhf.errors import InvalidData, InvalidProblem
+from nlhf.errors import InvalidProblem
 from nlhf.estimation.tabular import Completion
+from nlhf.labels import label
 from nlhf.plotting import check_picture, plot_analysis
+from nlhf.protocols import Algorithm
+from nlhf.results import TraceRow
 
 EXIT_NOT_CERTIFIED = 3
 """Everything ran, but a duality gap is larger than --gap."""
 
+EXACT = "exact"
 
-class Format(StrEnum):
-    """What a file holds."""
-
-    AUTO = "auto"
-    VOTES = "votes"
-    WINS = "wins"
-    PREFERENCES = "preferences"
-    PREFLIB = "preflib"
-    COMPARISONS = "comparisons"
-
-
-_BY_SUFFIX = {
-    ".csv": Format.VOTES,
-    ".npy": Format.PREFERENCES,
-    ".jsonl": Format.COMPARISONS,
-    ".parquet": Format.COMPARISONS,
-    **dict.fromkeys((".soc", ".soi", ".toc", ".toi"), Format.PREFLIB),
-}
-
-
-class Method(StrEnum):
-    """How the games are solved."""
-
-    EXACT = "exact"
-    EXTRAGRADIENT = "extragradient"
+_ALGORITHM_HELP = (
+    "The exact solver (exact), or a first-order algorithm run until --gap, with its largest "
+    f"proven step size: {', '.join(METHODS)}. Several of these are published names of one method."
+)
 
 
 @dataclass(frozen=True)
@@ -86,10 +68,26 @@ class Solve:
     format: Format = Format.AUTO
     """What the file holds; auto goes by its ending (.csv means votes). With any other ending than
     .npy or .parquet, matrices are read as CSV and comparisons as JSON lines."""
-    algorithm: Method = Method.EXACT
-    """The exact solver, or a first-order algorithm run until --gap."""
+    algorithm: Annotated[str, tyro.conf.arg(metavar="NAME", help=_ALGORITHM_HELP)] = EXACT
     gap: float = 1e-8
     """Duality gap, in payoff units, that counts as certified."""
+    step_size: float | None = None
+    """Step size η of the algorithm, in 1/payoff units, instead of its own; for Nash-MD the
+    constant textbook step, which leaves a bias."""
+    unproven: bool = False
+    """Allow a step size beyond what is proven to converge."""
+    average: bool = False
+    """Take the average of the algorithm's iterates instead of the last one: what theorems at
+    temperature 0 are about."""
+    max_iterations: int = 100_000
+    """Steps after which an algorithm ends all the same."""
+    trace: Path | None = None
+    """Write the duality gap of an algorithm's run into this new .jsonl file, one line per judged
+    iteration, as it goes; prompts with equally many responses are one run, and the gap is the
+    largest of theirs."""
+    checkpoint: Path | None = None
+    """Save an algorithm's run in this file every minute, and resume it from there; only if all
+    prompts have equally many responses. Resume only files that you trust."""
     json: bool = False
     """Print one JSON document instead of a table; it also reports the timings."""
     plot: Path | None = None
@@ -100,16 +98,18 @@ class Solve:
         settings = self._settings()
         if self.plot is not None:
             check_picture(self.plot)
-        with stages() as progress:
+        trace = nullcontext() if self.trace is None else TraceFile(self.trace, self._config())
+        with trace as file, stages() as progress:
             start = time.perf_counter()
             progress("reading", 0, 1)
-            source = _read(self.file, self.format)
+            source = read(self.file, self.format)
             progress("reading", 1, 1)
             reading = time.perf_counter() - start
+            observe = _Observer(self, file, progress)
             if isinstance(source, Preferences):
-                analysis = analyse_preferences(source, settings, progress)
+                analysis = analyse_preferences(source, settings, progress, observe)
             else:
-                analysis = analyse_votes(source, settings, progress)
+                analysis = analyse_votes(source, settings, progress, observe)
         code = 0 if analysis.largest_gap <= self.gap else EXIT_NOT_CERTIFIED
         self._show(analysis, reading, code)
         if self.plot is not None:
@@ -118,19 +118,35 @@ class Solve:
         return code
 
     def _settings(self) -> Settings:
-        from nlhf.algorithms.extragradient import Extragradient
-        from nlhf.algorithms.loop import StopRule
-
-        if not 0 <= self.gap < math.inf:
-            raise InvalidProblem(f"--gap is {self.gap:g}", "give a finite number of at least 0")
+        check_gap(self.gap)
         return Settings(
             temperature=self.temperature,
             payoff=self.payoff,
             smoothing=self.smoothing,
             unseen=self.unseen,
-            algorithm=Extragradient() if self.algorithm is Method.EXTRAGRADIENT else None,
-            stop=StopRule(gap=self.gap, max_iterations=100_000),
+            algorithm=self._method(),
+            stop=StopRule(gap=self.gap, max_iterations=self.max_iterations),
+            checkpoint=None if self.checkpoint is None else Checkpoint(self.checkpoint),
         )
+
+    def _method(self) -> Algorithm[Any] | None:
+        if self.algorithm != EXACT:
+            return method(
+                self.algorithm, self.step_size, unproven=self.unproven, average=self.average
+            )
+        given = {
+            "--step-size": self.step_size is not None,
+            "--unproven": self.unproven,
+            "--average": self.average,
+            "--trace": self.trace is not None,
+            "--checkpoint": self.checkpoint is not None,
+        }
+        for option in (option for option, is_given in given.items() if is_given):
+            raise InvalidProblem(
+                f"{option} belongs to an algorithm's run, and the exact solver makes none",
+                f"name one with --algorithm, for instance extragradient, or drop {option}",
+            )
+        return None
 
     def _show(self, analysis: Analysis | VoteAnalysis, reading: float, code: int) -> None:
         if self.json:
@@ -148,35 +164,28 @@ class Solve:
         return {k: str(v) if isinstance(v, str | Path) else v for k, v in values.items()}
 
 
-def _read(path: Path, format_: Format) -> tuple[WinCounts, ...] | Preferences:
-    if format_ is Format.AUTO:
-        suffix = path.suffix.lower()
-        if suffix not in _BY_SUFFIX:
-            raise InvalidData(
-                f"{path}: the ending {suffix!r} says nothing of what the file holds",
-                "give --format votes, wins, preferences, preflib or comparisons",
-            )
-        format_ = _BY_SUFFIX[suffix]
-    if format_ is Format.VOTES:
-        from nlhf.data.votes_csv import read_votes
+class _Observer:
+    """Tells the trace and the terminal of every judged iteration."""
 
-        return win_counts(read_votes(path))
-    if format_ is Format.COMPARISONS:
-        from nlhf.data.comparisons import read_comparisons
+    def __init__(self, command: Solve, file: TraceFile | None, progress: Stages) -> None:
+        self._command = command
+        self._file = file
+        self._progress = progress
 
-        return win_counts(read_comparisons(path, container=_container(path, "parquet", "jsonl")))
-    if format_ is Format.PREFLIB:
-        from nlhf.data.preflib import read_preflib
-
-        return read_preflib(path)
-    from nlhf.data.matrices import read_preferences, read_win_counts
-
-    container = _container(path, "npy", "csv")
-    if format_ is Format.WINS:
-        return read_win_counts(path, container=container)
-    return read_preferences(path, container=container)
+    def __call__(self, prompts: tuple[str, ...], row: TraceRow) -> None:
+        if self._file is not None:
+            self._file.add(prompts, row)
+        first = label(prompts[0], 20)
+        several = f" and {len(prompts) - 1} more" if len(prompts) > 1 else ""
+        most = self._command.max_iterations
+        self._progress.iterating(first + several, row.iteration, row.gap, most)
 
 
-def _container(path: Path, binary: str, text: str) -> str:
-    """Return the binary container if the ending says so; --format says that it is text if not."""
-    return binary if path.suffix.lower() == f".{binary}" else text
+def check_gap(gap: float) -> None:
+    """Check that a duality gap can be asked for.
+
+    Raises:
+        InvalidProblem: If it is negative or not finite.
+    """
+    if not 0 <= gap < math.inf:
+        raise InvalidProblem(f"--gap is {gap:g}", "give a finite number of at least 0")

@@ -6,12 +6,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from nlhf.analysis import (
+from nlhf.analysis.baselines import NoBaseline, RewardBaseline
+from nlhf.analysis.votes import (
     Analysis,
     Condorcet,
-    NoBaseline,
     PromptSolution,
-    RewardBaseline,
     VoteAnalysis,
 )
 from nlhf.labels import label, printable
@@ -62,7 +61,8 @@ def summary(analysis: Analysis | VoteAnalysis, reading: float) -> list[str]:
     """Return what the table adds up to, one sentence a line."""
     lines = [
         f"Every duality gap (twice the exploitability) is at most {analysis.largest_gap:.1e}, "
-        f"rounding included ({analysis.method}; stopped: {analysis.stop}).",
+        f"rounding included ({analysis.method}; stopped: {analysis.stop}; "
+        f"iterations: {analysis.iterations:,}).",
         _without_winner(analysis.prompts),
     ]
     if isinstance(analysis, VoteAnalysis):

@@ -61,7 +61,9 @@ def check_algorithm(
         tuple(same_games() if alike is None else alike),
         tolerance,
     )
-    return examine(repr(algorithm), ALGORITHM_CLAUSES, case)
+    kind = type(algorithm)
+    plain = kind.__repr__ is object.__repr__
+    return examine(kind.__name__ if plain else repr(algorithm), ALGORITHM_CLAUSES, case)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -232,7 +234,7 @@ def _same_iterates(case: AlgorithmCase, probe: Probe) -> None:
 ALGORITHM_CLAUSES: tuple[Clause[AlgorithmCase], ...] = (
     Clause(
         "attributes",
-        "init, step, profile and a class attribute keeps_equilibrium, True or False, are there",
+        "init, step, profile and keeps_equilibrium, which is True or False, are there",
         _attributes,
     ),
     Clause(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import nlhf
-from nlhf.analysis import (
+from nlhf.analysis.votes import (
     SEVERITY,
     Condorcet,
     NoBaseline,
@@ -132,7 +132,7 @@ def test_a_failed_fit_loses_no_policy(monkeypatch):
     def fail(*_, **__):
         raise SolverFailed("score 1", "more votes", solver="newton", status="score not zero")
 
-    monkeypatch.setattr("nlhf.analysis.fit_bradley_terry", fail)
+    monkeypatch.setattr("nlhf.analysis.baselines.fit_bradley_terry", fail)
     analysis = analyse_votes([CYCLE], Settings(0.1))
     assert isinstance(analysis.baselines[0], NoBaseline)
     assert analysis.baselines[0].reason == "score 1"

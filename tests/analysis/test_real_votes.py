@@ -7,7 +7,7 @@ import pytest
 from mpmath import mpf
 
 import nlhf
-from nlhf.analysis import Settings, analyse_votes
+from nlhf.analysis.votes import Settings, analyse_votes
 from nlhf.data import read_votes, win_counts
 from nlhf.estimation import Completion, estimate_preferences
 from tests.definition import self_play_gap

@@ -21,8 +21,8 @@ LAYERS = [
     {"certificates", "exact", "algorithms", "estimation"},
     {"learning"},
     {"lm"},
-    {"solving", "theorems", "testing", "baselines", "methods", "promises", "prompts"},
-    {"analysis", "comparison"},
+    {"solving", "theorems", "testing"},
+    {"analysis"},
     {"plotting"},
     {"cli"},
 ]

@@ -161,7 +161,9 @@ def test_the_example_is_never_written_over_another_file(votes, capsys):
     assert "Fix:" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["solve"], ["verify"], ["example"], ["bench"]])
+@pytest.mark.parametrize(
+    "command", [[], ["solve"], ["compare"], ["verify"], ["example"], ["bench"]]
+)
 def test_help_teaches_without_loading_heavy_packages(command):
     code = (
         "import sys\nfrom nlhf.cli import main\n"
@@ -259,7 +261,7 @@ def test_the_version_is_that_of_the_distribution(capsys):
     assert capsys.readouterr().out == f"nlhf {version('nlhf')}\n"
 
 
-@pytest.mark.parametrize("command", ["solve", "verify"])
+@pytest.mark.parametrize("command", ["solve", "compare", "verify"])
 def test_help_of_a_command_has_its_exit_codes_and_an_example(command, capsys):
     with pytest.raises(SystemExit):
         main([command, "--help"])

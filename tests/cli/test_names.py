@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nlhf.analysis import Settings, analyse_votes
+from nlhf.analysis.votes import Settings, analyse_votes
 from nlhf.cli.documents import document
 from nlhf.cli.tables import print_analysis
 from nlhf.data import WinCounts

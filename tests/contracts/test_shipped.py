@@ -77,6 +77,14 @@ def test_spaces_of_processes_keep_the_contract(instance):
     assert not report.notes
 
 
+@pytest.mark.parametrize("instance", processes(), ids=lambda i: i.name)
+def test_a_payoff_of_one_on_every_trajectory_is_worth_one_whatever_is_played(instance):
+    """The one thing that invariances cannot tell: the unit of payoffs."""
+    for policy in instance.policies:
+        values = instance.process.action_values(policy.log_probabilities, instance.constant, None)
+        np.testing.assert_allclose(values, 1.0, rtol=1e-13)
+
+
 @pytest.mark.parametrize("weights", [[1.0], [0.5, 0.3, 0.2]], ids=["alone", "contexts"])
 def test_simplices_keep_the_contract(weights):
     generator = nlhf.Stream(2, ("simplex",)).generator()
@@ -150,7 +158,7 @@ def test_every_method_of_the_command_line_is_checked():
 
 
 def test_a_step_beyond_the_proven_range_is_refused_and_noted():
-    report = check_algorithm(Extragradient(step_size=2.0))
+    report = check_algorithm(Extragradient(step_size=2.0), alike=())
     assert [note.split(":")[0] for note in report.notes] == [
         "refused in zero-sum",
         "refused in log-odds",
@@ -159,7 +167,7 @@ def test_a_step_beyond_the_proven_range_is_refused_and_noted():
 
 
 def test_the_bias_of_constant_step_nash_md_is_recorded():
-    report = check_algorithm(NashMD(step_size=0.2))
+    report = check_algorithm(NashMD(step_size=0.2), alike=())
     (note,) = report.notes
     assert note.startswith("keeps-equilibrium is not claimed: 6 steps stray by up to 0.0")
 

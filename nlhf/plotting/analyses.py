@@ -1,15 +1,15 @@
 """Pictures of an analysis: policies, certificates, the null of cycles, majority graphs."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from nlhf.analysis import Analysis, PromptSolution, RewardBaseline, VoteAnalysis
-from nlhf.errors import InvalidProblem
+from nlhf.analysis.baselines import RewardBaseline
+from nlhf.analysis.votes import Analysis, PromptSolution, VoteAnalysis
 from nlhf.labels import label
+from nlhf.plotting.pictures import check_picture, save
 
 _MOST_PROMPTS = 24
 _CYCLES = 3
@@ -18,21 +18,6 @@ _FLOOR = 1e-17
 _BLUE, _ORANGE, _GREY, _GREEN = "#2f6db3", "#d9822b", "#b8bec7", "#3a8f5c"
 _AS_IT_IS: dict[str, Any] = {"parse_math": False}
 """Names are drawn as they are: a $ in one does not start a formula."""
-
-
-def check_picture(path: str | Path) -> None:
-    """Check that a picture could be written, before any work is done for it.
-
-    Raises:
-        InvalidProblem: If the ending is neither .png nor .svg, or the folder does not exist.
-    """
-    target = Path(path)
-    if target.suffix.lower() not in (".png", ".svg"):
-        raise InvalidProblem(f"{target}: cannot draw {target.suffix!r}", "use .png or .svg")
-    if not target.parent.is_dir():
-        raise InvalidProblem(
-            f"{target}: the folder {target.parent} does not exist", "choose a folder that exists"
-        )
 
 
 def plot_analysis(analysis: Analysis | VoteAnalysis, path: str | Path) -> None:
@@ -75,20 +60,7 @@ def plot_analysis(analysis: Analysis | VoteAnalysis, path: str | Path) -> None:
     policies, losses = above.subplots(1, 2, sharey=True, width_ratios=[1.6, 1.0])
     _draw_policies(policies, shown)
     _draw_exploitabilities(losses, analysis, len(shown))
-    _save(figure, Path(path))
-
-
-def _save(figure: Any, target: Path) -> None:
-    try:
-        with warnings.catch_warnings():
-            # Names may be in any script; what the font lacks is drawn as boxes.
-            warnings.filterwarnings("ignore", message="Glyph .* missing from")
-            warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
-            figure.savefig(target, dpi=150)
-    except OSError as error:
-        raise InvalidProblem(
-            f"{target}: {error.strerror}", "choose a folder that can be written to"
-        ) from error
+    save(figure, Path(path))
 
 
 def _draw_policies(axes: Any, shown: tuple[PromptSolution, ...]) -> None:

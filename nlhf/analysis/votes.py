@@ -3,44 +3,45 @@
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from nlhf.algorithms.loop import StopRule
-from nlhf.certificates import exploitability
+from nlhf.algorithms.checkpoint import Checkpoint
+from nlhf.algorithms.loop import StopRule, iterate
+from nlhf.analysis.baselines import RIDGE, NoBaseline, RewardBaseline, best_reward
+from nlhf.analysis.prompts import (
+    PayoffKind,
+    Problem,
+    Progress,
+    game_of,
+    problems_of_preferences,
+    problems_of_votes,
+)
+from nlhf.certificates import certify
 from nlhf.data.counts import WinCounts
 from nlhf.data.matrices import Preferences
 from nlhf.data.text import quoted
-from nlhf.errors import Degenerate, InvalidProblem, SolverFailed
-from nlhf.estimation.bradley_terry import fit_bradley_terry
+from nlhf.errors import Degenerate, InvalidProblem
 from nlhf.estimation.condorcet import CondorcetNull, condorcet_null
-from nlhf.estimation.tabular import Completion, PreferenceEstimate, estimate_preferences
-from nlhf.games.majority import MajorityGraph, majority_graph
-from nlhf.games.payoffs import DensePayoff
-from nlhf.games.preference import LogOddsGame, PreferenceGame, SelfPlayGame
-from nlhf.numerics import expectation, kl_divergence, log_normalise
+from nlhf.estimation.tabular import Completion
+from nlhf.games.majority import MajorityGraph
+from nlhf.games.preference import SelfPlayGame
 from nlhf.protocols import Algorithm
-from nlhf.results import Solution, Stop
+from nlhf.results import Bound, Certificate, Profile, Solution, Stop, TraceRow
 from nlhf.solving import solve
 from nlhf.spaces.policy import Policy
+from nlhf.streams import Stream
 
-Progress = Callable[[str, int, int], None]
-"""Called with the name of a stage, how many prompts are done, and how many there are."""
-
-RIDGE = 0.01
-"""Penalty of the Bradley-Terry rewards, in votes per logit²: it makes them finite where a response
-won or lost all its votes, and changes little elsewhere."""
-
+Watch = Callable[[tuple[str, ...], TraceRow], None]
+"""Called with the prompts that an algorithm runs on together and its judged iteration, whose gap
+is the largest of theirs."""
 
 SEVERITY = (Stop.SOLVER, Stop.CERTIFIED, Stop.BUDGET, Stop.STALLED, Stop.DIVERGED)
 """Why a run stopped, from the most favourable reason to the least."""
-
-_SCALES = 33
-"""Points of each of the two grids on which the best scale of a reward is searched."""
 
 
 class Condorcet(StrEnum):
@@ -54,53 +55,6 @@ class Condorcet(StrEnum):
     UNSEEN = "pairs never compared"
     """Some response wins all pairs in which it was compared, and was not compared in all."""
     TRIVIAL = "only one response"
-
-
-class PayoffKind(StrEnum):
-    """What a win is worth in the game."""
-
-    PROBABILITY = "probability"
-    LOG_ODDS = "log-odds"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RewardBaseline:
-    r"""The best that a Bradley-Terry reward does in the preference game.
-
-    Among the policies :math:`\pi_\beta \propto \mu e^{r/\beta}` of the fitted rewards r, the one
-    of least exploitability in the game; at a large β it is the reference itself.
-
-    Attributes:
-        rewards: r, in logits, with mean 0.
-        scale: The best β, in logits.
-        scale_range: The least and the largest β that were tried.
-        policy: π_β, shape ``(n,)``.
-        exploitability: What a best response gains against it in the regularised game.
-        loses: Probability that a response of the Nash policy is preferred to one of this policy.
-    """
-
-    rewards: Float[np.ndarray, "response"]
-    scale: float
-    scale_range: tuple[float, float]
-    policy: Float[np.ndarray, "response"]
-    exploitability: float
-    loses: float
-
-    @property
-    def at_end(self) -> bool:
-        """Whether the best β is an end of the range, so that one beyond may do better."""
-        return self.scale in self.scale_range
-
-
-@dataclass(frozen=True, slots=True)
-class NoBaseline:
-    """Why a prompt has no Bradley-Terry baseline.
-
-    Attributes:
-        reason: What failed.
-    """
-
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,6 +123,7 @@ class Analysis:
         stop: Why the solver stopped, the least favourable of all prompts.
         method: The solver, or all of them.
         choices: Every choice that was made for the user, in words.
+        iterations: Steps of the solver, the most of all prompts.
         seconds: Wall time of each stage.
     """
 
@@ -178,6 +133,7 @@ class Analysis:
     stop: Stop
     method: str
     choices: tuple[str, ...]
+    iterations: int
     seconds: tuple[tuple[str, float], ...]
 
     @property
@@ -210,7 +166,9 @@ class Settings:
         smoothing: Votes added to each side of every compared pair.
         unseen: How pairs that were never compared are filled in.
         algorithm: `None` solves exactly.
-        stop: When an algorithm's run ends.
+        stop: When an algorithm's run ends; its gap is that of every prompt.
+        checkpoint: Where an algorithm's run is saved and resumed from; only if all prompts have
+            equally many responses, hence are one run.
     """
 
     temperature: float = 0.05
@@ -219,10 +177,14 @@ class Settings:
     unseen: Completion = Completion.HALF
     algorithm: Algorithm[Any] | None = None
     stop: StopRule = field(default_factory=StopRule)
+    checkpoint: Checkpoint | None = None
 
 
 def analyse_votes(
-    counts: Sequence[WinCounts], settings: Settings, progress: Progress | None = None
+    counts: Sequence[WinCounts],
+    settings: Settings,
+    progress: Progress | None = None,
+    observe: Watch | None = None,
 ) -> VoteAnalysis:
     """Estimate every prompt's preferences from its votes, solve its game, and compare.
 
@@ -230,6 +192,7 @@ def analyse_votes(
         counts: Votes per prompt.
         settings: How the games are made and solved.
         progress: Told of every stage; `None` is silent.
+        observe: Told of every judged iteration of an algorithm.
 
     Raises:
         InvalidData: If `settings.unseen` is `ERROR` and a pair was never compared.
@@ -241,18 +204,15 @@ def analyse_votes(
     """
     tell = progress or (lambda *_: None)
     clock = _Clock()
-    estimates = []
-    for k, count in enumerate(counts):
-        tell("estimating", k, len(counts))
-        estimates.append(estimate_preferences(count, settings.smoothing))
-    problems = [_of_votes(estimate, settings.unseen) for estimate in estimates]
+    problems = problems_of_votes(counts, settings.smoothing, settings.unseen, tell)
     clock.lap("estimating")
-    solved = _solve_all(problems, settings, tell)
+    solved = _solve_all(problems, settings, tell, observe)
     clock.lap("solving")
     baselines = []
     for k, (count, solution) in enumerate(zip(counts, solved.prompts, strict=True)):
         tell("comparing", k, len(counts))
-        baselines.append(_best_reward(count, solution, settings))
+        game = game_of(solution.preference, settings.payoff, settings.temperature)
+        baselines.append(best_reward(count, game, solution.preference, solution.policy))
     null = condorcet_null(counts)
     clock.lap("comparing")
     return VoteAnalysis(
@@ -262,6 +222,7 @@ def analyse_votes(
         stop=solved.stop,
         method=solved.method,
         choices=(*solved.choices, *_choices_for_votes(solved.prompts, settings)),
+        iterations=solved.iterations,
         seconds=clock.laps,
         baselines=tuple(baselines),
         null=null,
@@ -269,9 +230,18 @@ def analyse_votes(
 
 
 def analyse_preferences(
-    given: Preferences, settings: Settings, progress: Progress | None = None
+    given: Preferences,
+    settings: Settings,
+    progress: Progress | None = None,
+    observe: Watch | None = None,
 ) -> Analysis:
     """Solve the games of given preference matrices.
+
+    Args:
+        given: Preferences per prompt.
+        settings: How the games are made and solved.
+        progress: Told of every stage; `None` is silent.
+        observe: Told of every judged iteration of an algorithm.
 
     Raises:
         InvalidProblem: If a matrix is no preference, the temperature is negative, or the settings
@@ -280,24 +250,9 @@ def analyse_preferences(
     Warns:
         Degenerate: If a prompt has one response.
     """
-    for name, value, default in (
-        ("smoothing", settings.smoothing, 0.0),
-        ("unseen", settings.unseen, Completion.HALF),
-    ):
-        if value != default:
-            raise InvalidProblem(
-                f"{name} is {value}, but the file holds preferences, not votes: nothing is "
-                "estimated",
-                f"drop {name}, or give the votes",
-            )
     clock = _Clock()
-    problems = [
-        _Problem(prompt, responses, p, majority_graph(p), (), None)
-        for prompt, responses, p in zip(
-            given.prompts, given.responses, given.preference, strict=True
-        )
-    ]
-    solved = _solve_all(problems, settings, progress or (lambda *_: None))
+    problems = problems_of_preferences(given, settings.smoothing, settings.unseen)
+    solved = _solve_all(problems, settings, progress or (lambda *_: None), observe)
     clock.lap("solving")
     return Analysis(
         prompts=solved.prompts,
@@ -306,6 +261,7 @@ def analyse_preferences(
         stop=solved.stop,
         method=solved.method,
         choices=solved.choices,
+        iterations=solved.iterations,
         seconds=clock.laps,
     )
 
@@ -316,18 +272,6 @@ def least_favourable(stops: Sequence[Stop]) -> Stop:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Problem:
-    """One prompt before it is solved."""
-
-    prompt: str
-    responses: tuple[str, ...]
-    preference: Float[np.ndarray, "response response"]
-    majority: MajorityGraph
-    unseen: tuple[tuple[int, int], ...]
-    counts: WinCounts | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class _Solved:
     """All prompts, solved."""
 
@@ -335,18 +279,7 @@ class _Solved:
     stop: Stop
     method: str
     choices: tuple[str, ...]
-
-
-def _of_votes(estimate: PreferenceEstimate, unseen: Completion) -> _Problem:
-    counts = estimate.counts
-    return _Problem(
-        counts.prompt,
-        counts.responses,
-        estimate.complete(unseen),
-        majority_graph(estimate.preference),
-        estimate.unseen,
-        counts,
-    )
+    iterations: int
 
 
 def _choices_for_votes(prompts: Sequence[PromptSolution], settings: Settings) -> tuple[str, ...]:
@@ -359,7 +292,9 @@ def _choices_for_votes(prompts: Sequence[PromptSolution], settings: Settings) ->
     )
 
 
-def _solve_all(problems: Sequence[_Problem], settings: Settings, tell: Progress) -> _Solved:
+def _solve_all(
+    problems: Sequence[Problem], settings: Settings, tell: Progress, observe: Watch | None
+) -> _Solved:
     """Solve prompts with equally many responses in one batch; keep the order."""
     sizes: dict[int, list[int]] = {}
     for k, problem in enumerate(problems):
@@ -370,18 +305,22 @@ def _solve_all(problems: Sequence[_Problem], settings: Settings, tell: Progress)
                 Degenerate,
                 stacklevel=3,
             )
+    if settings.checkpoint is not None and len(sizes) > 1:
+        raise InvalidProblem(
+            f"the prompts have {' or '.join(map(str, sorted(sizes)))} responses, hence are "
+            f"{len(sizes)} runs, and a checkpoint holds one",
+            "give prompts with equally many responses, or no checkpoint",
+        )
     found: dict[int, PromptSolution] = {}
     solutions: list[Solution[Policy]] = []
     for members in sizes.values():
         tell("solving", len(found), len(problems))
-        game = _game(np.stack([problems[k].preference for k in members]), settings)
-        if settings.algorithm is None:
-            solution = solve(game)
-        else:
-            solution = solve(game, settings.algorithm, stop=settings.stop)
-        solutions.append(solution)
+        batch = [problems[k] for k in members]
+        preference = np.stack([problem.preference for problem in batch])
+        game = game_of(preference, settings.payoff, settings.temperature)
+        solutions.append(_solve_one(game, batch, settings, observe))
         for x, k in enumerate(members):
-            found[k] = _prompt_solution(problems[k], solution, x, game)
+            found[k] = _prompt_solution(problems[k], solutions[-1], x, game)
     choices = [choice for solution in solutions for choice in solution.provenance.choices]
     methods = dict.fromkeys(solution.provenance.method for solution in solutions)
     return _Solved(
@@ -389,16 +328,56 @@ def _solve_all(problems: Sequence[_Problem], settings: Settings, tell: Progress)
         stop=least_favourable([solution.stop for solution in solutions]),
         method=" and ".join(methods),
         choices=tuple(dict.fromkeys(choices)),
+        iterations=max(solution.provenance.iterations for solution in solutions),
     )
 
 
+def _solve_one(
+    game: SelfPlayGame, batch: Sequence[Problem], settings: Settings, observe: Watch | None
+) -> Solution[Policy]:
+    """Solve prompts exactly, or run the algorithm until the rule holds for the worst of them."""
+    if settings.algorithm is None:
+        return solve(game)
+    prompts = tuple(problem.prompt for problem in batch)
+
+    def worst(profile: Profile[Policy]) -> Certificate[Policy]:
+        certificate = certify(game, profile)
+        gap = float(certificate.per_context.max())
+        rounding = float(_roundings(certificate, game).max())
+        return replace(certificate, bound=Bound.exact(gap, game.units, rounding))
+
+    def note(row: TraceRow) -> None:
+        if observe is not None:
+            observe(prompts, row)
+
+    run = iterate(
+        game,
+        settings.algorithm,
+        worst,
+        settings.stop,
+        Stream(0),
+        observe=note,
+        checkpoint=settings.checkpoint,
+    )
+    return replace(run, certificate=certify(game, run.profile))
+
+
+def _roundings(
+    certificate: Certificate[Policy], game: SelfPlayGame
+) -> Float[np.ndarray, "context"]:
+    """Return what the gap of every context may be off by.
+
+    The rounding of the bound is Σ_x w_x e_x with every e_x ≥ 0; hence e_x is at most this.
+    """
+    return (certificate.bound.high - certificate.bound.value) / game.weights
+
+
 def _prompt_solution(
-    problem: _Problem, solution: Solution[Policy], x: int, game: SelfPlayGame
+    problem: Problem, solution: Solution[Policy], x: int, game: SelfPlayGame
 ) -> PromptSolution:
     certificate = solution.certificate
     gap = float(certificate.per_context[x])
-    # The bound's rounding is Σ_x w_x e_x with every e_x ≥ 0; hence e_x is at most this.
-    rounding = (certificate.bound.high - certificate.bound.value) / float(game.weights[x])
+    rounding = float(_roundings(certificate, game)[x])
     return PromptSolution(
         prompt=problem.prompt,
         responses=problem.responses,
@@ -413,57 +392,6 @@ def _prompt_solution(
         gap_high=gap + rounding,
         distance=float(certificate.distance[0, x]),
     )
-
-
-def _game(
-    preference: Float[np.ndarray, "*x response response"], settings: Settings
-) -> SelfPlayGame:
-    kind = PreferenceGame if settings.payoff is PayoffKind.PROBABILITY else LogOddsGame
-    return kind(preference, temperature=settings.temperature)
-
-
-def _best_reward(
-    counts: WinCounts, solution: PromptSolution, settings: Settings
-) -> RewardBaseline | NoBaseline:
-    """Fit rewards, and search the scale that is hardest to exploit: a grid, then a finer one."""
-    try:
-        rewards = fit_bradley_terry(counts, ridge=RIDGE).rewards
-    except SolverFailed as error:
-        return NoBaseline(error.found)
-    game = _game(solution.preference, settings)
-    temperature = settings.temperature
-    ends = max(temperature, 1e-4) / 10, 1e3 * max(temperature, 0.1)
-
-    def policies(scales: Float[np.ndarray, "scale"]) -> Float[np.ndarray, "scale response"]:
-        return log_normalise(game.reference.log_probabilities + rewards / scales[:, None])
-
-    # The loss need not be unimodal in β: the finer grid lies between the best point's neighbours.
-    scales = np.geomspace(*ends, _SCALES)
-    best = int(_exploitabilities(game, policies(scales)).argmin())
-    around = scales[max(best - 1, 0)], scales[min(best + 1, _SCALES - 1)]
-    scales = np.append(np.geomspace(*around, _SCALES), scales[best])
-    scale = scales[_exploitabilities(game, policies(scales)).argmin()]
-    policy = Policy(policies(np.array([scale]))[0])
-    return RewardBaseline(
-        rewards=rewards,
-        scale=float(scale),
-        scale_range=ends,
-        policy=policy.probabilities,
-        exploitability=exploitability(game, policy).bound.value,
-        loses=float(solution.policy @ solution.preference @ policy.probabilities),
-    )
-
-
-def _exploitabilities(
-    game: SelfPlayGame, logs: Float[np.ndarray, "scale response"]
-) -> Float[np.ndarray, "scale"]:
-    """Return what a best response gains against each policy; for searching, without a bound."""
-    assert isinstance(game.payoff, DensePayoff)
-    payoffs = np.exp(logs) @ game.payoff.matrix.T
-    if game.temperature == 0.0:
-        return np.asarray(payoffs.max(axis=-1) - expectation(logs, payoffs))
-    response = log_normalise(game.reference.log_probabilities + payoffs / game.temperature)
-    return game.temperature * kl_divergence(logs, response)
 
 
 class _Clock:

@@ -1,0 +1,1 @@
+"""From files and games to what a person wants to see of them."""

@@ -1,0 +1,7 @@
+"""Pictures of results, which show what was computed and compute nothing."""
+
+from nlhf.plotting.analyses import plot_analysis
+from nlhf.plotting.comparisons import plot_comparison
+from nlhf.plotting.pictures import check_picture
+
+__all__ = ["check_picture", "plot_analysis", "plot_comparison"]
