@@ -108,7 +108,7 @@ def size(game: Game, *policies: Logs) -> float:
     )
 
 
-def depth(*policies: Float[np.ndarray, "*context response"]) -> float:
+def depth(*policies: Float[np.ndarray, "..."]) -> float:
     """Return 1 + max|log π| over everything that is not zero."""
     return 1.0 + max(float(np.abs(p[np.isfinite(p)]).max(initial=0.0)) for p in policies)
 
