@@ -38,9 +38,11 @@ class StopRule:
         judge_every: Steps between two certificates; the first and last iterates are always judged.
         patience: Certificates over which the lowest gap has not fallen by 0.1 % when the run
             has stalled. They must also be half of all certificates, so that a gap that falls like
-            a power of 1/T, however slowly, never stalls, while a cycle or a bias does. The
-            default is 1,000 steps at the default `judge_every`: many turns of a spiral, and where
-            a linear rate promises less than 0.1 % in so many steps, 1e-8 is out of reach anyway.
+            a power of 1/T, however slowly, never stalls, and the largest gap among that half must
+            not be below the largest of the quarter before it, so that a gap that swings under a
+            falling envelope does not either; a cycle or a bias does. The default is 1,000 steps
+            at the default `judge_every`: many turns of a spiral, and where a linear rate promises
+            less than 0.1 % in so many steps, 1e-8 is out of reach anyway.
     """
 
     gap: float = 1e-8
@@ -167,9 +169,18 @@ class _History:
             return Stop.CERTIFIED
         if not isfinite(self.rows[-1].gap):
             return Stop.DIVERGED
-        if self._idle >= max(self._stop.patience, len(self.rows) / 2):
+        if self._stalled():
             return Stop.STALLED
         return Stop.BUDGET if over else None
+
+    def _stalled(self) -> bool:
+        count, patience = len(self.rows), self._stop.patience
+        # A look at the past now and then: at every certificate it would cost more than they do.
+        if self._idle < max(patience, count / 2) or self._idle % patience:
+            return False
+        before, lately = self.rows[count // 4 : count // 2], self.rows[count // 2 :]
+        envelope = max((row.gap for row in before), default=0.0) * (1.0 - _PROGRESS)
+        return max(row.gap for row in lately) >= envelope
 
     def until(self, point: Point, seconds: float) -> Point:
         """Return the point with the time and the rows that a run going on from it has behind it."""

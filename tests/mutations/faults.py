@@ -37,8 +37,18 @@ THIN = (
     "tests/exactness/test_invariances.py::test_thin_factors_and_their_product_are_the_same_game",
 )
 ZERO = ("tests/exactness/test_temperature_zero.py",)
+SPACES = ("tests/contracts/test_shipped.py::test_spaces_of_processes_keep_the_contract",)
+REALISERS = ("tests/contracts/test_shipped.py::test_realisers_keep_the_contract",)
+CONTRACTS = ("tests/contracts/test_shipped.py::test_games_keep_the_contract",)
 CHECKING = ("tests/theorems",)
 LEDGER = ("tests/theory",)
+PROCESSES = ("tests/processes",)
+MAPS = ("tests/algorithms/test_maps.py",)
+SEQUENTIAL = ("tests/certificates/test_certify_sequential.py",)
+TOKENWISE = ("tests/exactness/test_sequential.py::test_control_a_tokenwise_mixture_ends_elsewhere",)
+SAME = ("tests/settings/test_same_iterates.py",)
+MARKOV = ("tests/games/test_sequential_games.py",)
+ENVIRONMENTS = ("tests/environments",)
 
 CERTIFICATES = "nlhf/certificates.py"
 BANDIT = "nlhf/spaces/simplex.py"
@@ -128,8 +138,8 @@ FAULTS = (
     Fault(
         "payoff-not-over-strength",
         BANDIT,
-        "logits + payoff / total",
-        "logits + payoff",
+        "logits += payoff / total",
+        "logits += payoff",
         SIMPLEX,
     ),
     Fault(
@@ -174,6 +184,177 @@ FAULTS = (
         "for p, s in anchors] + own)",
         "for p, s in anchors])",
         SOLVE,
+    ),
+    # Contracts
+    Fault(
+        "divergence-without-visits",
+        "nlhf/spaces/realisers.py",
+        "return process.total(visits * each)",
+        "return process.total(each)",
+        SPACES,
+    ),
+    Fault(
+        "residual-of-one-token",
+        "nlhf/spaces/realisers.py",
+        "Bound.exact(weighted_mean(distance, weights), Units.NATS)",
+        "Bound.exact(0.5 * weighted_mean(distance, weights), Units.NATS)",
+        REALISERS,
+    ),
+    Fault(
+        "visits-of-the-transposed-process",
+        "nlhf/spaces/discounted.py",
+        "(log_policy).T, self.mdp",
+        "(log_policy), self.mdp",
+        SPACES,
+    ),
+    Fault(
+        "payoffs-subtracted-as-added",
+        "nlhf/spaces/duals.py",
+        "return LeafPayoff(self.leaves - other.leaves)",
+        "return LeafPayoff(self.leaves + other.leaves)",
+        SPACES,
+    ),
+    Fault(
+        "gain-of-trajectories-without-temperature",
+        "nlhf/spaces/sequential.py",
+        "gain = temperature * divergence",
+        "gain = divergence",
+        CONTRACTS,
+    ),
+    Fault(
+        "lipschitz-of-a-tenth",
+        "nlhf/games/tabular.py",
+        "return self.payoff.half_range",
+        "return 0.1 * self.payoff.half_range",
+        CONTRACTS,
+    ),
+    Fault(
+        "operator-transposed-in-bandits-alone",
+        "nlhf/games/preference.py",
+        "return Evaluation((self.payoff.rows(profile[0].probabilities),))",
+        "return Evaluation((self.payoff.columns(profile[0].probabilities),))",
+        SAME,
+    ),
+    # Processes and their games
+    Fault(
+        "soft-values-without-temperature",
+        "nlhf/spaces/layered.py",
+        "values = temperature * _normalise(q, target)",
+        "values = _normalise(q, target)",
+        PROCESSES,
+    ),
+    Fault(
+        "stop-not-weighed",
+        "nlhf/spaces/discounted.py",
+        "return (1.0 - self.discount) * payoff.steps",
+        "return payoff.steps",
+        PROCESSES,
+    ),
+    Fault(
+        "visits-of-the-other",
+        "nlhf/spaces/realisers.py",
+        "visits = process.visits(p)",
+        "visits = process.visits(q)",
+        PROCESSES,
+    ),
+    Fault(
+        "mixture-without-visits",
+        "nlhf/spaces/sequential.py",
+        "share + log_of(self.process.visits(log))[..., None] + log",
+        "share + log",
+        PROCESSES,
+    ),
+    Fault(
+        "prox-renormalised-token-by-token",
+        "nlhf/spaces/realisers.py",
+        "return Policy(process.optimum(payoff, pull(anchors, total), total))",
+        "return Policy(process.optimum(payoff, log_normalise(pull(anchors, total)), total))",
+        SAME,
+    ),
+    Fault(
+        "judge-trusts-the-realiser",
+        "nlhf/spaces/sequential.py",
+        "response = SoftBellman().realise(",
+        "response = self.realiser.realise(",
+        TOKENWISE,
+    ),
+    Fault(
+        "gain-without-visits",
+        "nlhf/spaces/sequential.py",
+        "self.process.total(self.process.visits(log_policy) * short)",
+        "self.process.total(short)",
+        SEQUENTIAL,
+    ),
+    Fault(
+        "steps-not-averaged",
+        "nlhf/games/markov.py",
+        "share = (1.0 - w) / self.process.horizon",
+        "share = 1.0 - w",
+        SEQUENTIAL,
+    ),
+    Fault(
+        "last-states-unweighed",
+        "nlhf/games/markov.py",
+        "ends = w * self.final.rows(last)",
+        "ends = self.final.rows(last)",
+        MARKOV,
+    ),
+    Fault(
+        "unreachable-states-pass",
+        "nlhf/spaces/mdp.py",
+        "if not reached.all() and unreachable is Unreachable.ERROR:",
+        "if False:",
+        ENVIRONMENTS,
+    ),
+    # The algorithms
+    Fault(
+        "extragradient-from-the-half-step",
+        "nlhf/algorithms/extragradient.py",
+        'moved = game.prox(game.operator(half, stream.child("second")), anchor)',
+        'moved = game.prox(game.operator(half, stream.child("second")), [(half, state.strength)])',
+        MAPS,
+    ),
+    Fault(
+        "optimism-from-the-old-centre",
+        "nlhf/algorithms/optimistic.py",
+        "played = game.prox(seen, [(centre, state.strength)])",
+        "played = game.prox(seen, [(state.centre, state.strength)])",
+        MAPS,
+    ),
+    Fault(
+        "nash-md-decays-too-fast",
+        "nlhf/algorithms/nash_md.py",
+        "return temperature * steps / 2.0",
+        "return temperature * steps",
+        MAPS,
+    ),
+    Fault(
+        "magnet-without-pull",
+        "nlhf/algorithms/proximal_point.py",
+        "[*anchors, (self.magnet, self.strength)]",
+        "list(anchors)",
+        MAPS,
+    ),
+    Fault(
+        "average-forgets",
+        "nlhf/algorithms/average.py",
+        "(state.mean, float(state.count))",
+        "(state.mean, 1.0)",
+        MAPS,
+    ),
+    Fault(
+        "twice-the-proven-step",
+        "nlhf/algorithms/mirror_descent.py",
+        "value = temperature / constant / constant if constant > 0.0 else inf",
+        "value = 2.0 * temperature / constant / constant if constant > 0.0 else inf",
+        ("tests/algorithms/test_steps.py",),
+    ),
+    Fault(
+        "resumed-one-step-late",
+        "nlhf/algorithms/loop.py",
+        "point = Point(point.iteration + 1, state)",
+        "point = Point(point.iteration + 2, state)",
+        ("tests/algorithms/test_checkpoint.py", "tests/algorithms/test_loop.py"),
     ),
     # The exact solver
     Fault(
