@@ -162,3 +162,15 @@ def test_a_game_of_several_prompts_weighs_them():
     ]
     assert certificate.per_context == pytest.approx(one_by_one, abs=1e-14)
     assert certificate.bound.value == pytest.approx(weights @ one_by_one, abs=1e-14)
+
+
+@given(SEEDS)
+def test_the_certificate_does_not_depend_on_how_steps_are_realised(seed):
+    rng = Stream(seed).child("realised").generator()
+    z = (Policy(log_of(rng.dirichlet(np.ones(2), size=(3, 3)))),)
+    gaps = [
+        nlhf.certify(MarkovGame(FINITE, P6, temperature=0.1, realiser=realiser), z).bound.value
+        for realiser in (None, nlhf.TokenwiseMixture(), nlhf.PolicyMirrorDescent())
+    ]
+    assert gaps[1] == gaps[0]
+    assert gaps[2] == gaps[0]

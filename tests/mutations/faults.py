@@ -45,7 +45,6 @@ LEDGER = ("tests/theory",)
 PROCESSES = ("tests/processes",)
 MAPS = ("tests/algorithms/test_maps.py",)
 SEQUENTIAL = ("tests/certificates/test_certify_sequential.py",)
-TOKENWISE = ("tests/exactness/test_sequential.py::test_control_a_tokenwise_mixture_ends_elsewhere",)
 SAME = ("tests/settings/test_same_iterates.py",)
 MARKOV = ("tests/games/test_sequential_games.py",)
 ENVIRONMENTS = ("tests/environments",)
@@ -276,7 +275,7 @@ FAULTS = (
         "nlhf/spaces/sequential.py",
         "response = SoftBellman().realise(",
         "response = self.realiser.realise(",
-        TOKENWISE,
+        MARKOV,
     ),
     Fault(
         "gain-without-visits",
