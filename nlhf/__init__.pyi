@@ -15,6 +15,8 @@ from .certificates import exploitability as exploitability
 from .data.counts import win_counts as win_counts
 from .data.votes_csv import read_votes as read_votes
 from .errors import NlhfError as NlhfError
+from .exact.backward_induction import soft_value_iteration as soft_value_iteration
+from .games.intransitive import scored_cycle as scored_cycle
 from .games.markov import MarkovGame as MarkovGame
 from .games.payoffs import LowRankPayoff as LowRankPayoff
 from .games.preference import LogOddsGame as LogOddsGame
@@ -28,8 +30,12 @@ from .results import Stop as Stop
 from .solving import solve as solve
 from .spaces.discounted import Discounted as Discounted
 from .spaces.histories import Histories as Histories
+from .spaces.importers import Layout as Layout
+from .spaces.importers import from_arrays as from_arrays
+from .spaces.importers import from_gymnasium as from_gymnasium
 from .spaces.markov import FiniteHorizon as FiniteHorizon
 from .spaces.mdp import MDP as MDP
+from .spaces.mdp import Unreachable as Unreachable
 from .spaces.policy import Policy as Policy
 from .spaces.realisers import PolicyMirrorDescent as PolicyMirrorDescent
 from .spaces.realisers import SoftBellman as SoftBellman

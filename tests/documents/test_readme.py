@@ -44,4 +44,4 @@ def test_shell_blocks_run_from_the_installed_package(code, tmp_path):
 def test_the_blocks_that_ci_pastes_are_marked():
     text = README.read_text()
     assert re.search(r"<!-- main job -->\n```bash\npip install \. && ", text)
-    assert re.search(r"<!-- tests -->\n```bash\npip install .*\[data,dev\].* && pytest", text)
+    assert re.search(r"<!-- tests -->\n```bash\npip install .*\[data,interop,dev\].* && pytest", text)
