@@ -134,9 +134,9 @@ def test_a_swinging_gap_under_a_falling_envelope_does_not_stall():
     # for longer than everything before.
     p = [[0.5, 0.9, 0.2], [0.1, 0.5, 0.7], [0.8, 0.3, 0.5]]
     game = nlhf.PreferenceGame(p, temperature=0.05)
-    rule = nlhf.StopRule(gap=0.0, max_iterations=30_000, judge_every=10)
+    rule = nlhf.StopRule(gap=0.0, max_iterations=2_000, judge_every=5)
     run = nlhf.solve(game, nlhf.NashMD(), stop=rule)
     assert run.stop is nlhf.Stop.BUDGET
     gaps = [row.gap for row in run.trace.rows]
     swings = sum(b > a for a, b in pairwise(gaps))
-    assert swings > 100  # else there was nothing to be patient with
+    assert swings > 50  # else there was nothing to be patient with

@@ -12,6 +12,8 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README.read_text(), flags=re.M | re.S)
 PYTHON = [code for language, code in BLOCKS if language == "python"]
 SHELL = [code for language, code in BLOCKS if language == "bash"]
+WHOLE_LEDGER = "nlhf verify &&"
+"""It takes a minute, and the tests of the ledger check every statement anyway."""
 
 
 def test_every_block_is_of_a_language_that_is_run_here():
@@ -27,7 +29,14 @@ def test_python_blocks_run(code, tmp_path):
     )
 
 
-@pytest.mark.parametrize("code", SHELL, ids=lambda code: code.strip()[-40:])
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(code, marks=[pytest.mark.slow] if WHOLE_LEDGER in code else [])
+        for code in SHELL
+    ],
+    ids=lambda code: code.strip()[-40:],
+)
 def test_shell_blocks_run_from_the_installed_package(code, tmp_path):
     # Installing needs a network and a fresh environment, and the tests are these: CI pastes both.
     steps = [step.strip() for step in code.split("&&")]
@@ -44,4 +53,6 @@ def test_shell_blocks_run_from_the_installed_package(code, tmp_path):
 def test_the_blocks_that_ci_pastes_are_marked():
     text = README.read_text()
     assert re.search(r"<!-- main job -->\n```bash\npip install \. && ", text)
-    assert re.search(r"<!-- tests -->\n```bash\npip install .*\[data,interop,dev\].* && pytest", text)
+    assert re.search(
+        r"<!-- tests -->\n```bash\npip install .*\[data,interop,dev\].* && pytest", text
+    )
