@@ -4,12 +4,14 @@ Best responses of a KL-regularised game are closed forms, so the gap of any prof
 rounding, whoever proposed the profile.
 """
 
+import reprlib
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
+from nlhf.errors import Unsupported
 from nlhf.protocols import Evaluation
 from nlhf.results import (
     Bound,
@@ -27,6 +29,10 @@ from nlhf.spaces.policy import Policy
 @runtime_checkable
 class Judged(Protocol):
     """A space that can say what the best deviation from a policy gains."""
+
+    def best_response_method(self, unregularised: bool) -> str:
+        """Say how best responses are found."""
+        ...
 
     def improvement(
         self,
@@ -80,10 +86,11 @@ def certify(game: CertifiableGame, profile: object) -> Certificate[Policy]:
     The gap bounds the distance from the equilibrium π*, which is unique for τ > 0:
     :math:`\tau_1 KL(x\|x^*) + \tau_2 KL(y\|y^*) \le` gap, hence
     :math:`\|x - x^*\|_1 \le \sqrt{2\,\mathrm{gap}/\tau_1}`, and in self-play
-    :math:`\|\pi - \pi^*\|_1 \le \sqrt{\mathrm{gap}/\tau}`.
+    :math:`\|\pi - \pi^*\|_1 \le \sqrt{\mathrm{gap}/\tau}`. On a decision process, policies
+    stand for distributions over trajectories: divergence and distance are between those.
 
     Args:
-        game: A game on finite response sets.
+        game: A game with finitely many responses, or on a decision process.
         profile: What `game.as_profile` takes: a profile, or arrays of probabilities.
 
     Returns:
@@ -92,8 +99,9 @@ def certify(game: CertifiableGame, profile: object) -> Certificate[Policy]:
 
     Raises:
         InvalidProblem: If the profile does not fit the game.
+        Unsupported: If the game is none.
     """
-    return _certificate(game, game.as_profile(profile), Quantity.DUALITY_GAP)
+    return _certificate(game, _profile(game, profile), Quantity.DUALITY_GAP)
 
 
 def exploitability(game: CertifiableGame, profile: object) -> Certificate[Policy]:
@@ -104,7 +112,16 @@ def exploitability(game: CertifiableGame, profile: object) -> Certificate[Policy
     Raises:
         InvalidProblem: If the profile does not fit the game.
     """
-    return _certificate(game, game.as_profile(profile), Quantity.EXPLOITABILITY)
+    return _certificate(game, _profile(game, profile), Quantity.EXPLOITABILITY)
+
+
+def _profile(game: CertifiableGame, profile: object) -> Profile[Policy]:
+    if isinstance(game, type) or not hasattr(game, "as_profile"):
+        raise Unsupported(
+            f"what is to be judged in is {reprlib.repr(game)}, not a game",
+            "pass the game first, then the profile: nlhf.certify(game, profile)",
+        )
+    return game.as_profile(profile)
 
 
 def _certificate(
@@ -135,7 +152,7 @@ def _certificate(
         per_context=read_only(gap / share),
         distance=read_only(_distance(game, gap + rounding)),
         witness=tuple(witness),
-        method="best response " + ("by enumeration" if zero else "in closed form"),
+        method="best response " + game.spaces[0].best_response_method(zero),
     )
 
 

@@ -4,6 +4,9 @@ Equilibria of regularised preference games solve a monotone variational inequali
 of strategy spaces with a Bregman (KL) geometry. A *game* evaluates every player's payoff at a
 profile; a *space* carries out the proximal map; an *algorithm* is a sequence of the two and knows
 neither what a strategy is nor how a payoff is stored.
+
+What a decision process must offer is in `spaces.process`, how proximal steps are realised on one in
+`spaces.realisers`, and what a certificate asks of a game in `certificates`.
 """
 
 from collections.abc import Sequence
@@ -120,6 +123,11 @@ class Game(Protocol[S, D]):
 
         Half the range of the payoffs: at most 1/2 for win probabilities.
         """
+        ...
+
+    @property
+    def exact_steps(self) -> bool:
+        """Whether `prox` returns proximal points; rates of algorithms hold only then."""
         ...
 
     def operator(self, profile: Profile[S], stream: Stream) -> Evaluation[D]:

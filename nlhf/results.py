@@ -15,6 +15,7 @@ from jaxtyping import Float
 from nlhf.errors import InvalidProblem, NotCertified, Unsupported
 
 S = TypeVar("S")
+E = TypeVar("E", bound=StrEnum)
 Profile = tuple[S, ...]
 """One strategy per distinct player. A self-play game has one, played by both sides."""
 
@@ -275,6 +276,19 @@ def float_array(name: str, values: object) -> np.ndarray:
             f"{name} cannot be read as an array of numbers: {error}",
             "pass real numbers, in rows of equal length",
         ) from error
+
+
+def chosen(kind: type[E], value: object, name: str) -> E:
+    """Return the member of an enumeration that a value is, or is the value of.
+
+    Raises:
+        InvalidProblem: If it is neither; the choices are named.
+    """
+    try:
+        return kind(str(value))
+    except ValueError as error:
+        choices = ", ".join(repr(str(member)) for member in kind)
+        raise InvalidProblem(f"{name} is {value!r}", f"choose from {choices}") from error
 
 
 def unwrap(name: str, items: object, count: int) -> tuple[Any, ...]:

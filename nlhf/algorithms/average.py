@@ -1,13 +1,22 @@
 """The uniform average of everything that a method has proposed."""
 
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from nlhf.protocols import Algorithm, Game
 from nlhf.results import Profile
 from nlhf.streams import Stream
 
 S = TypeVar("S")
+
+
+@runtime_checkable
+class BoundedRegret(Protocol):
+    """A method with steps that are proven for its average though not for its last iterate."""
+
+    def for_its_average(self, game: Game[Any, Any]) -> Algorithm[Any]:
+        """Return the method as it may be run for its average."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +63,10 @@ class Average:
 
     def init(self, game: Game[Any, Any], start: Profile[Any]) -> Averaged[Any]:
         """Start the method; its first proposal is the first average."""
-        inner = self.inner.init(game, start)
+        method = self.inner
+        if isinstance(method, BoundedRegret):
+            method = method.for_its_average(game)
+        inner = method.init(game, start)
         return Averaged(inner, self.inner.profile(inner), 1)
 
     def step(self, game: Game[Any, Any], state: Averaged[Any], stream: Stream) -> Averaged[Any]:

@@ -58,21 +58,29 @@ class Identity:
     Attributes:
         game: Fingerprint of the game.
         start: Fingerprint of the profile it started from.
-        algorithm: The method with its configuration.
+        algorithm: Fingerprint of the method with its configuration.
         stream: Its randomness.
+        shown: The method as it prints itself, for messages only.
     """
 
     game: str
     start: str
     algorithm: str
     stream: str
+    shown: str
 
     @classmethod
     def of(
         cls, game: Game[Any, Any], start: Profile[Any], algorithm: Algorithm[Any], stream: Stream
     ) -> "Identity":
         """Return the identity of a run."""
-        return cls(fingerprint(game), fingerprint(start), repr(algorithm), repr(stream))
+        return cls(
+            game=fingerprint(game),
+            start=fingerprint(start),
+            algorithm=fingerprint(algorithm),
+            stream=repr(stream),
+            shown=repr(algorithm),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,8 +179,8 @@ class CheckpointFile:
         ours = json.loads(self._identity)
         for part in ("algorithm", "stream", "game", "start"):
             if ours[part] != theirs[part]:
-                named = part in ("algorithm", "stream")
-                detail = f": {theirs[part]}, not {ours[part]}" if named else ""
+                told = {"algorithm": "shown", "stream": "stream"}.get(part)
+                detail = "" if told is None else f": {theirs[told]}, not {ours[told]}"
                 raise NotAllowed(
                     f"{self._path} is the checkpoint of a run with another {part}{detail}",
                     "give another path, or delete the file to start again",

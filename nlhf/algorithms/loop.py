@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import inf, isfinite
 from typing import Any, TypeVar
 
 from nlhf.algorithms.checkpoint import Checkpoint, CheckpointFile, Identity, Point
+from nlhf.algorithms.rates import ConvergesLinearly, promised_iterations
 from nlhf.errors import HypothesisViolated
 from nlhf.protocols import Algorithm, Dual, Game, Judge
 from nlhf.results import Profile, Provenance, Solution, Stop, Trace, TraceRow
@@ -41,8 +43,8 @@ class StopRule:
             a power of 1/T, however slowly, never stalls, and the largest gap among that half must
             not be below the largest of the quarter before it, so that a gap that swings under a
             falling envelope does not either; a cycle or a bias does. The default is 1,000 steps
-            at the default `judge_every`: many turns of a spiral, and where a linear rate promises
-            less than 0.1 % in so many steps, 1e-8 is out of reach anyway.
+            at the default `judge_every`: many turns of a spiral. A method with a linear rate has
+            not stalled while the steps that it promises `gap` within are not over.
     """
 
     gap: float = 1e-8
@@ -103,7 +105,7 @@ def iterate(
         file = CheckpointFile(checkpoint, Identity.of(game, start, algorithm, stream))
         point = _resumed(file, point)
     begin = time.perf_counter() - point.seconds
-    history = _History(stop, observe, point.rows)
+    history = _History(stop, observe, point.rows, _promised(game, algorithm, stop.gap))
     try:
         while True:
             seconds = time.perf_counter() - begin
@@ -142,12 +144,28 @@ def _resumed(file: CheckpointFile, point: Point) -> Point:
     return saved
 
 
+def _promised(game: Game[S, D], algorithm: Algorithm[Any], gap: float) -> int:
+    """Return the steps within which a linear rate promises the gap; 0 if nothing is promised."""
+    if not isinstance(algorithm, ConvergesLinearly) or gap == 0.0:
+        return 0
+    with suppress(HypothesisViolated):
+        return promised_iterations(game, algorithm, gap)
+    return 0
+
+
 class _History:
     """The judged iterations, and whether they still lead anywhere."""
 
-    def __init__(self, stop: StopRule, observe: Observe | None, rows: tuple[TraceRow, ...]) -> None:
+    def __init__(
+        self,
+        stop: StopRule,
+        observe: Observe | None,
+        rows: tuple[TraceRow, ...],
+        promised: int,
+    ) -> None:
         self._stop = stop
         self._observe = observe
+        self._promised = promised
         self._lowest = inf
         self._idle = 0
         self.rows: list[TraceRow] = []
@@ -175,6 +193,8 @@ class _History:
 
     def _stalled(self) -> bool:
         count, patience = len(self.rows), self._stop.patience
+        if self.rows[-1].iteration < self._promised:
+            return False
         # A look at the past now and then: at every certificate it would cost more than they do.
         if self._idle < max(patience, count / 2) or self._idle % patience:
             return False

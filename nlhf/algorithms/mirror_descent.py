@@ -1,6 +1,6 @@
 """Mirror descent: one proximal step against the current profile."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, ClassVar
 
@@ -59,6 +59,10 @@ class MirrorDescent:
     def profile(self, state: Iterate[Any]) -> Profile[Any]:
         """Return the last iterate."""
         return state.current
+
+    def for_its_average(self, game: Game[Any, Any]) -> "MirrorDescent":
+        """Return the method as `Average` may run it: at temperature 0 any step has a bound."""
+        return replace(self, unproven=self.unproven or least_temperature(game) == 0.0)
 
     def eta(self, game: Game[Any, Any]) -> float:
         """Return the step size η in this game."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
+from nlhf.algorithms.rates import require_exact_steps
 from nlhf.algorithms.steps import check_step_size, least_temperature
 from nlhf.errors import HypothesisViolated
 from nlhf.protocols import Game
@@ -107,13 +108,15 @@ class NashMD:
         """Return the proven bound on KL(z*‖z_T) after T ≥ 1 decaying steps, in nats.
 
         Raises:
-            HypothesisViolated: If the step is constant, T < 1 or a temperature is zero.
+            HypothesisViolated: If the step is constant, T < 1, a temperature is zero, or proximal
+                steps are approximate.
         """
         if self.step_size is not None or steps < 1:
             raise HypothesisViolated(
                 f"{self!r} after {steps} steps has no bound",
                 "take the decaying step, step_size=None, and at least one step",
             )
+        require_exact_steps(game)
         self.strength(game, 0)
         ratio = game.lipschitz / least_temperature(game)
         return 2.0 * len(game.temperatures) * ratio**2 / (steps + 1)

@@ -44,6 +44,11 @@ class Anchored(Generic[S, D]):
         """That of the game: an anchor is no payoff."""
         return self.game.lipschitz
 
+    @property
+    def exact_steps(self) -> bool:
+        """Whether those of the game are."""
+        return self.game.exact_steps
+
     def operator(self, profile: Profile[S], stream: Stream) -> Evaluation[D]:
         """Return every player's payoff against the profile."""
         return self.game.operator(profile, stream)

@@ -102,8 +102,9 @@ def linear_rate(
         gap: M of `LinearRate` where every player has a strategy of its own.
 
     Raises:
-        HypothesisViolated: If a temperature is zero.
+        HypothesisViolated: If a temperature is zero, or proximal steps are approximate.
     """
+    require_exact_steps(game)
     temperature = min(game.temperatures)
     if temperature == 0.0:
         raise HypothesisViolated(
@@ -112,6 +113,15 @@ def linear_rate(
         )
     alike = 2 / len(game.temperatures)
     return LinearRate(1.0 / (1.0 + step_size * temperature), divergence, alike * gap)
+
+
+def require_exact_steps(game: Game[Any, Any]) -> None:
+    """Raise `HypothesisViolated` if the game's proximal steps are approximate."""
+    if not game.exact_steps:
+        raise HypothesisViolated(
+            "no rate is proven where proximal steps are approximate, as this game's are",
+            "realise them exactly (SoftBellman), or go by the certificate alone",
+        )
 
 
 def divergence_from_reference(game: Game[Any, Any]) -> float:
@@ -144,8 +154,8 @@ def promised_iterations(
         divergence: A bound on KL(z*‖z_0), in nats; `None` means a start at the references.
 
     Raises:
-        HypothesisViolated: If a temperature is zero, the step size is not proven, the gap is not
-            positive, or the divergence is negative or infinite.
+        HypothesisViolated: If a temperature is zero, the step size is not proven, proximal steps
+            are approximate, the gap is not positive, or the divergence is negative or infinite.
     """
     if divergence is None:
         divergence = divergence_from_reference(game)

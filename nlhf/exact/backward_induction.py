@@ -31,7 +31,8 @@ class SoftValues:
     Attributes:
         values: With a horizon H, V_0, …, V_H, shape ``(H+1, S)``; without, the one stationary
             value function, shape ``(1, S)``. In reward units; read-only.
-        error: An upper bound on the distance of every value from the exact one.
+        error: An upper bound on the distance of every value from the exact one, of the process
+            whose rows of probabilities sum to exactly 1 (stored ones do to rounding).
         sweeps: Backups that were made.
         backup: The operator that was iterated.
     """
@@ -121,12 +122,14 @@ def soft_value_iteration(
         raise InvalidProblem(f"the horizon is {horizon}", "a horizon is at least 1")
     values = np.empty((horizon + 1, mdp.states))
     values[horizon] = _final(final, mdp.states) / backup.unit
-    rounding, error = _Rounding.of(backup), 0.0
+    rounding = _Rounding.of(backup)
+    error = worst = rounding.after(values[horizon])
     for step in reversed(range(horizon)):
         backup.apply(values[step + 1], values[step])
         error = discount * error + rounding.after(values[step + 1])
+        worst = max(worst, error)
     values *= backup.unit
-    return SoftValues(read_only(values), error, horizon, backup)
+    return SoftValues(read_only(values), worst, horizon, backup)
 
 
 def _stationary(backup: Backup, accuracy: float, max_sweeps: int) -> SoftValues:

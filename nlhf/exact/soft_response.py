@@ -170,7 +170,7 @@ class SoftResponses:
 
     def size(self, statistics: Float[np.ndarray, "statistic"]) -> float:
         """Return a bound on the payoff of any trajectory, in units of temperature."""
-        return self._payoff(*self.payoffs(statistics[:, None])).size
+        return float(self._payoff(*self.payoffs(statistics[:, None])).size.max())
 
     def moved(
         self, response: SoftResponse, statistics: Float[np.ndarray, "statistic direction"]

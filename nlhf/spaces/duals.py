@@ -38,9 +38,9 @@ class LeafPayoff:
     __rmul__ = __mul__
 
     @property
-    def size(self) -> float:
-        """The largest payoff of a trajectory, in absolute value."""
-        return float(np.abs(self.leaves).max())
+    def size(self) -> Float[np.ndarray, "context"]:
+        """The largest payoff of a trajectory in each context, in absolute value."""
+        return np.atleast_1d(np.abs(self.leaves).max(axis=-1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +71,7 @@ class StepPayoff:
     __rmul__ = __mul__
 
     @property
-    def size(self) -> float:
-        """No trajectory has a payoff larger than this in absolute value."""
+    def size(self) -> Float[np.ndarray, "context"]:
+        """No trajectory has a payoff larger than this in absolute value; a single context."""
         steps = np.abs(self.steps).max(axis=(-2, -1)).sum()
-        return float(steps + np.abs(self.final).max())
+        return np.atleast_1d(steps + np.abs(self.final).max())

@@ -10,6 +10,9 @@ from nlhf.errors import InvalidProblem
 from nlhf.numerics import PROBABILITY_TOLERANCE, log_normalise, log_of, log_sum_exp, normalise
 from nlhf.results import float_array, read_only
 
+_ROUNDING = 1e-14
+"""How far a normalised distribution's sum may be from 1: what adding it up costs."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Policy:
@@ -36,7 +39,9 @@ class Policy:
         return Policy, (self.log_probabilities, self._probabilities)
 
     def checked(self) -> "Policy":
-        """Return the policy itself if its probabilities are numbers and sum to 1 within 1e-9.
+        """Return the policy if its probabilities are numbers and sum to 1 within 1e-9.
+
+        Rows that are off by more than rounding are normalised: a certificate rests on them.
 
         Raises:
             InvalidProblem: Otherwise; the constructor takes log-probabilities on trust.
@@ -55,6 +60,8 @@ class Policy:
                 f"(tolerance {PROBABILITY_TOLERANCE:g})",
                 "normalise them, or use Policy.of(probabilities)",
             )
+        if np.abs(off).max() > _ROUNDING:
+            return Policy.proportional(logs)
         return self
 
     @classmethod

@@ -69,8 +69,11 @@ class PolicyMirrorDescent:
 
     with :math:`Q^{\pi_1}` the values of following the first anchor, less its own KL costs
     :math:`\sum_i \tau_i KL(\pi_1\|\pi_i)`. Published as policy mirror descent and natural policy
-    gradient. It has the same fixed points as `SoftBellman`, for it is the same where the strategy
-    does not move, but it is another map, and the rates for trajectories do not cover it.
+    gradient. It is another map than `SoftBellman`, and the rates for trajectories do not cover it.
+    A step that stays where it is under one stays under the other, so methods whose every step
+    rests at the equilibrium (mirror descent, extragradient, the proximal point method) end in the
+    same place; Nash-MD, whose half step moves even there, does not. The order of anchors matters:
+    values are those of the first, whatever its strength.
     """
 
     def realise(self, process: Process[Any], payoff: Any, anchors: Anchors[Policy]) -> Policy:

@@ -76,6 +76,10 @@ class SequentialSpace:
         unseen = np.isneginf(mixed).all(axis=-1, keepdims=True)
         return Policy(log_normalise(np.where(unseen, logs[0], mixed)))
 
+    def best_response_method(self, unregularised: bool) -> str:
+        """Say how best responses are found."""
+        return "by dynamic programming" if unregularised else "by soft Bellman recursion"
+
     def improvement(
         self,
         policy: Policy,
@@ -113,7 +117,8 @@ class SequentialSpace:
         # An error e in the log-probability of a trajectory under b changes KL(π‖b) by at most
         # e‖b − π‖₁ + e², and ‖b − π‖₁ is at most √(2 KL) by Pinsker's inequality.
         spread = np.minimum(2.0, np.sqrt(2.0 * divergence))
-        scale = np.abs(reference.log_probabilities).max() + payoff.size / temperature
+        flat = np.abs(reference.log_probabilities).reshape(len(gain), -1)
+        scale = flat.max(axis=-1) + payoff.size / temperature
         error = 2 * rounding / temperature + 8 * EPSILON * length * scale
         total = temperature * (error * spread + error**2) + 8 * EPSILON * length * gain
         return Improvement(gain, total, response)

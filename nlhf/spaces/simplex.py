@@ -75,6 +75,10 @@ class Simplex:
         terms = [log + share for log, share in zip(logs, shares, strict=True)]
         return Policy(log_normalise(np.asarray(np.logaddexp.reduce(terms, axis=0))))
 
+    def best_response_method(self, unregularised: bool) -> str:
+        """Say how best responses are found."""
+        return "by enumeration" if unregularised else "in closed form"
+
     def improvement(
         self,
         policy: Policy,

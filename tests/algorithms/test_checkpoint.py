@@ -260,3 +260,34 @@ def test_a_fingerprint_is_that_of_another_process():
         for seed in ("1", "2")
     }
     assert len(seen) == 1
+
+
+class Plain:
+    """A method of somebody else: no dataclass, no repr."""
+
+    keeps_equilibrium = True
+
+    def __init__(self, strength):
+        self._strength = strength
+
+    def init(self, game, start):
+        return start
+
+    def step(self, game, state, stream):
+        return game.prox(game.operator(state, stream), [(state, self._strength)])
+
+    def profile(self, state):
+        return state
+
+
+def test_a_method_without_a_repr_resumes_and_another_parameter_is_another_method(tmp_path):
+    game = nlhf.PreferenceGame([[0.5, 0.9], [0.1, 0.5]], temperature=0.1)
+    file = nlhf.Checkpoint(tmp_path / "run")
+    short, long = (nlhf.StopRule(gap=0.0, max_iterations=n) for n in (3, 7))
+    nlhf.solve(game, Plain(2.0), stop=short, checkpoint=file)
+    resumed = nlhf.solve(game, Plain(2.0), stop=long, checkpoint=file)
+    whole = nlhf.solve(game, Plain(2.0), stop=long)
+    assert resumed.provenance.iterations == 7
+    assert (resumed.policy == whole.policy).all()
+    with pytest.raises(NotAllowed, match="another algorithm"):
+        nlhf.solve(game, Plain(3.0), stop=long, checkpoint=file)

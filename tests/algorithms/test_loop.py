@@ -140,3 +140,10 @@ def test_a_swinging_gap_under_a_falling_envelope_does_not_stall():
     gaps = [row.gap for row in run.trace.rows]
     swings = sum(b > a for a, b in pairwise(gaps))
     assert swings > 50  # else there was nothing to be patient with
+
+
+def test_a_method_with_a_rate_has_not_stalled_before_its_promise_is_over():
+    # At this temperature mirror descent turns for thousands of steps before the gap first falls.
+    game = nlhf.PreferenceGame(CYCLE, temperature=0.006)
+    rule = nlhf.StopRule(gap=1e-3, max_iterations=200_000, judge_every=100, patience=5)
+    assert nlhf.solve(game, nlhf.MirrorDescent(), stop=rule).stop is Stop.CERTIFIED
