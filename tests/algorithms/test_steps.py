@@ -82,3 +82,10 @@ def test_default_steps_suit_payoffs_of_any_size(temperature):
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(HypothesisViolated, match="is "):
         wrong()
+
+
+def test_an_average_at_temperature_zero_needs_no_permission():
+    game = nlhf.PreferenceGame([[0.5, 0.9], [0.1, 0.5]])
+    rule = nlhf.StopRule(gap=0.0, max_iterations=100)
+    run = nlhf.solve(game, nlhf.Average(nlhf.MirrorDescent(0.1)), stop=rule)
+    assert run.certificate.bound.high <= 2 * np.log(2) / (0.1 * 101) + 0.1 / 4

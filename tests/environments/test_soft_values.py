@@ -1,5 +1,6 @@
 """Soft value iteration: by enumeration, by the variational identity, in its limits; controls."""
 
+from fractions import Fraction
 from itertools import product
 
 import numpy as np
@@ -320,3 +321,15 @@ def test_there_is_one_policy_per_step():
     np.testing.assert_array_equal(
         stationary.policy(0).log_probabilities, stationary.policy(9).log_probabilities
     )
+
+
+def test_the_error_is_one_of_every_step_not_of_the_first_alone():
+    # One state, one action, no reward: V_h = γ^(H-h) V_H exactly, and late values are the largest.
+    mdp, last, gamma = MDP(np.ones((1, 1, 1)), 0), 1e6 / 3, 0.1
+    found = soft_value_iteration(
+        mdp, np.zeros((1, 1)), temperature=0.1, horizon=60, discount=gamma, final=[last]
+    )
+    exact = [Fraction(last) * Fraction(gamma) ** (60 - h) for h in range(61)]
+    off = [abs(Fraction(float(v)) - e) for v, e in zip(found.values[:, 0], exact, strict=True)]
+    assert max(off) <= found.error
+    assert found.error < 1e-8

@@ -174,3 +174,30 @@ def test_the_certificate_does_not_depend_on_how_steps_are_realised(seed):
     ]
     assert gaps[1] == gaps[0]
     assert gaps[2] == gaps[0]
+
+
+def test_a_policy_that_is_a_little_off_is_judged_as_its_normalisation():
+    # Within the tolerance of 1e-9, but a thousand steps multiply it: the certificate is exact.
+    process = FiniteHorizon(MDP, 1000)
+    rng = Stream(4).child("off").generator()
+    logs = log_of(rng.dirichlet(np.ones(2), size=process.shape[:-1]))
+    for temperature in (0.1, 0.0):
+        game = MarkovGame(process, P6, temperature=temperature)
+        right, off = (nlhf.certify(game, Policy(logs + shift)) for shift in (0.0, 9e-10))
+        allowed = right.bound.high - right.bound.low
+        assert off.bound.value == pytest.approx(right.bound.value, abs=allowed, rel=0.0)
+
+
+@pytest.mark.parametrize("realiser", [nlhf.TokenwiseMixture(), nlhf.PolicyMirrorDescent()])
+def test_approximate_steps_promise_nothing(realiser):
+    from nlhf.algorithms.rates import promised_iterations
+    from nlhf.errors import HypothesisViolated
+
+    game = TrajectoryGame(TREE, P4, temperature=0.1, realiser=realiser)
+    exact = TrajectoryGame(TREE, P4, temperature=0.1)
+    for method in (nlhf.Extragradient(), nlhf.MirrorDescent(), nlhf.OptimisticMirrorDescent()):
+        assert promised_iterations(exact, method, 1e-8) > 0
+        with pytest.raises(HypothesisViolated, match="approximate"):
+            promised_iterations(game, method, 1e-8)
+    with pytest.raises(HypothesisViolated, match="approximate"):
+        nlhf.NashMD().divergence_after(game, 5)
