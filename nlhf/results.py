@@ -123,7 +123,10 @@ class Certificate(Generic[S]):
         per_context: The same quantity in each context, shape ``(X,)``.
         distance: Per player and context, an upper bound on ‖π − π*‖₁, the distance of the policy
             from the true equilibrium, shape ``(players, X)``. Where the equilibrium may not be
-            unique (temperature 0) it is 2, the largest possible distance: nothing is known.
+            unique (temperature 0) it is 2, the largest possible distance: nothing is known. On a
+            decision process π and π* stand for their distributions over trajectories; it does not
+            bound the distance of the printed conditional policies, which may differ where they
+            hardly ever come.
         witness: The deviation that attains the quantity, one strategy per player.
         method: How it was computed.
     """
@@ -152,7 +155,7 @@ class TraceRow:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The judged iterations of a run, oldest first; empty when none were asked for."""
+    """The judged iterations of an algorithm, oldest first; an exact solution has none."""
 
     rows: tuple[TraceRow, ...] = ()
 
@@ -195,7 +198,7 @@ class Solution(Generic[S]):
         profile: One strategy per distinct player.
         certificate: The claim about it, made by `certify`.
         stop: Why the run stopped.
-        trace: Its judged iterations.
+        trace: The judged iterations of an algorithm; empty for an exact solution.
         provenance: Method, choices, cost and versions.
     """
 
@@ -207,9 +210,16 @@ class Solution(Generic[S]):
 
     __bool__ = _no_truth
 
+    def __repr__(self) -> str:
+        count = self.provenance.iterations
+        return f"Solution({self.certificate}; {self.stop} after {count} iterations)"
+
     @property
     def policy(self) -> Any:
-        """Probabilities of the self-play policy, shape ``(n,)`` or ``(X, n)``.
+        """Probabilities of the self-play policy, actions on the last axis.
+
+        Responses: ``(n,)`` or ``(X, n)``; token trees ``(N, V)`` or ``(X, N, V)``; histories
+        ``(N, A)``; finite horizons ``(H, S, A)``; discounted processes ``(S, A)``.
 
         Raises:
             Unsupported: If the players have different strategies; use `profile` then.
@@ -218,7 +228,7 @@ class Solution(Generic[S]):
 
     @property
     def log_policy(self) -> Any:
-        """Log-probabilities of the self-play policy, shape ``(n,)`` or ``(X, n)``."""
+        """Log-probabilities of the self-play policy, in the shape of `policy`."""
         return self._only_strategy().log_probabilities
 
     def require(self, gap: float) -> "Solution[S]":
@@ -232,7 +242,9 @@ class Solution(Generic[S]):
         raise NotCertified(
             f"the {self.certificate.quantity} is at most {self.certificate.bound.high:.3g}, "
             f"not the required {gap:.3g} (stopped: {self.stop})",
-            "give the algorithm more iterations, or solve exactly with nlhf.solve(game)",
+            "give the algorithm more iterations, or solve exactly with nlhf.solve(game)"
+            if self.trace.rows
+            else "an exact solution is as good as float64 allows: require a larger gap",
             solution=self,
         )
 

@@ -1,7 +1,9 @@
 """`solve`: one call for exact equilibria and for every algorithm, always certified."""
 
+import reprlib
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 from nlhf.algorithms.checkpoint import Checkpoint
@@ -36,7 +38,7 @@ def solve(
     stream: Stream | None = None,
     start: object | None = None,
     observe: Observe | None = None,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: Checkpoint | Path | str | None = None,
 ) -> Solution[Policy]:
     """Return an equilibrium of the game together with its certificate.
 
@@ -52,20 +54,22 @@ def solve(
         stream: Randomness of the algorithm; `Stream(0)` by default.
         start: Where to start, as `game.as_profile` takes it; the references by default.
         observe: Called with every judged iteration, as it is judged.
-        checkpoint: Where to save the run, and to resume it from. Resume only files you trust.
+        checkpoint: Where to save the run, and to resume it from; a path will do. Resume only
+            files you trust.
 
     Returns:
         The solution. Its certificate is computed from the game alone, by `certify`.
 
     Raises:
         Unsupported: If one temperature is zero and another is not, or if an argument is given
-            that an exact solution has no use for.
+            that an exact solution has no use for, or is of a wrong kind.
         HypothesisViolated: If the algorithm's step size is not proven for the game and not
             allowed to be.
         InvalidData: If the checkpoint is damaged.
         NotAllowed: If the checkpoint is that of another run, or cannot be written.
         SolverFailed: If the linear program of a game at temperature 0 cannot be solved.
     """
+    _check_kinds(game, algorithm, stop, stream, observe, checkpoint)
     if algorithm is not None:
 
         def judge(profile: Profile[Policy]) -> Certificate[Policy]:
@@ -79,7 +83,7 @@ def solve(
             Stream(0) if stream is None else stream,
             start=None if start is None else game.as_profile(start),
             observe=observe,
-            checkpoint=checkpoint,
+            checkpoint=Checkpoint(checkpoint) if isinstance(checkpoint, Path | str) else checkpoint,
         )
     options = {"stop": stop, "stream": stream, "start": start}
     options |= {"observe": observe, "checkpoint": checkpoint}
@@ -92,6 +96,50 @@ def solve(
     if isinstance(game, TrajectoryGame | MarkovGame):
         return _solve_sequentially(game)
     return _solve_exactly(game)
+
+
+def _check_kinds(
+    game: object,
+    algorithm: object,
+    stop: object,
+    stream: object,
+    observe: object,
+    checkpoint: object,
+) -> None:
+    """Raise `Unsupported` for an argument of another kind than `solve` takes."""
+    solvable = isinstance(game, SelfPlayGame | ZeroSumGame | TrajectoryGame | MarkovGame)
+    other = hasattr(game, "as_profile") and not isinstance(game, type)
+    if not solvable and (algorithm is None or not other):
+        raise Unsupported(
+            f"the game is {_kind(game)}",
+            "name an algorithm: games of other types have no exact solver"
+            if other
+            else "pass a game, such as nlhf.PreferenceGame(preference, temperature=0.1)",
+        )
+    if isinstance(algorithm, type) or not isinstance(algorithm, Algorithm | None):
+        raise Unsupported(
+            f"the algorithm is {_kind(algorithm)}",
+            "pass an algorithm with its settings, such as nlhf.Extragradient(), or None to solve "
+            "exactly",
+        )
+    if not isinstance(stop, StopRule | None):
+        raise Unsupported(f"stop is {_kind(stop)}", "pass a rule, such as nlhf.StopRule(gap=1e-8)")
+    if not isinstance(stream, Stream | None):
+        raise Unsupported(f"stream is {_kind(stream)}", "pass a stream, such as nlhf.Stream(3)")
+    if observe is not None and not callable(observe):
+        raise Unsupported(
+            f"observe is {_kind(observe)}", "pass a function that takes a judged iteration"
+        )
+    if not isinstance(checkpoint, Checkpoint | Path | str | None):
+        raise Unsupported(
+            f"checkpoint is {_kind(checkpoint)}", "pass a path, or nlhf.Checkpoint(path)"
+        )
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    return f"{reprlib.repr(value)}, of type {type(value).__name__}"
 
 
 def _solve_sequentially(game: TrajectoryGame | MarkovGame) -> Solution[Policy]:

@@ -85,6 +85,8 @@ class Run:
         stop: Why it ended there.
         decay: How the gap fell; `None` if too few iterations above rounding tell.
         promise: What is proven of it in this game; `None` where nothing is.
+        keeps_equilibrium: Whether its steps stay at the equilibrium of this game: its own property,
+            and that proximal steps are exact.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Run:
     stop: Stop
     decay: Decay | None
     promise: Promise | None
+    keeps_equilibrium: bool
 
     @property
     def iterations(self) -> int:
@@ -118,7 +121,7 @@ class Run:
         late = self.curve.gaps[self.curve.iterations >= self.iterations / 2.0]
         rests = late.size >= 3 and float(np.ptp(late)) <= _AT_REST * float(late.max())
         above = self.stop is not Stop.CERTIFIED and float(late[-1]) > 0.0
-        return rests and above and not self.algorithm.keeps_equilibrium
+        return rests and above and not self.keeps_equilibrium
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +267,7 @@ def _run(
         stop=solution.stop,
         decay=_decay(curve, bound.high - bound.value),
         promise=promise(game, algorithm, stop),
+        keeps_equilibrium=algorithm.keeps_equilibrium and game.exact_steps,
     )
 
 
@@ -301,6 +305,10 @@ class _Counting:
     @property
     def lipschitz(self) -> float:
         return self._game.lipschitz
+
+    @property
+    def exact_steps(self) -> bool:
+        return self._game.exact_steps
 
     def operator(self, profile: Profile[Any], stream: Stream) -> Evaluation[Any]:
         self.evaluations += 1

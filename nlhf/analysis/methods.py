@@ -47,28 +47,35 @@ def method(
     """Return the method of a command-line name, with the proven step size by default.
 
     Args:
-        name: A key of `METHODS`.
+        name: A key of `METHODS`, in capitals or not.
         step_size: What its class calls `step_size`, of the method inside for a proximal point
             method; `None` leaves it to the class: for most the largest proven one.
         unproven: Allow a step size beyond the proven range.
         average: Propose the uniform average of the iterates instead of the last one.
 
     Raises:
-        InvalidProblem: If no method has this name.
+        InvalidProblem: If no method has this name, or the method has no proven range of steps to
+            go beyond.
         HypothesisViolated: If the step size is not positive.
     """
-    if name not in METHODS:
-        close = difflib.get_close_matches(name, METHODS, n=1)
+    key = name.lower()
+    if key not in METHODS:
+        close = difflib.get_close_matches(key, METHODS, n=1)
         hint = f"{close[0]!r} is close; all are: " if close else "choose from: "
         raise InvalidProblem(f"there is no algorithm {name!r}", hint + ", ".join(METHODS))
-    kind = METHODS[name]
+    kind = METHODS[key]
     if kind is ProximalPoint:
-        inner = MirrorDescent if name in _MAGNET_RESETS else Extragradient
+        inner = MirrorDescent if key in _MAGNET_RESETS else Extragradient
         found: Algorithm[Any] = ProximalPoint(inner(step_size, unproven=unproven))
     else:
         options = {"step_size": step_size, "unproven": unproven}
         taken = {field.name for field in fields(kind)}
-        found = kind(**{key: value for key, value in options.items() if key in taken})
+        if unproven and "unproven" not in taken:
+            raise InvalidProblem(
+                f"unproven=True changes nothing of {name}: its step size has no such limit",
+                "drop unproven=True",
+            )
+        found = kind(**{option: options[option] for option in options if option in taken})
     return Average(found) if average else found
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from nlhf.algorithms.average import Average
+from nlhf.algorithms.extragradient import Extragradient
 from nlhf.algorithms.loop import StopRule
 from nlhf.algorithms.mirror_descent import MirrorDescent
 from nlhf.algorithms.nash_md import NashMD
@@ -26,13 +27,20 @@ _UNPREPARED = 0.14
 
 _POINTS = 200
 
+_LINEAR_RATES: dict[type, str] = {
+    MirrorDescent: "mirror-descent-linear",
+    Extragradient: "extragradient-linear",
+    OptimisticMirrorDescent: "optimistic-linear",
+}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Promise:
     """What is proven of a method in a game, for a start at the references.
 
     Attributes:
-        theorem: Key of the statement.
+        theorem: Key of the statement in the ledger of theorems; `None` for a rate that a method
+            states of itself.
         says: The statement with the numbers of this game.
         contraction: The factor per iteration of a linear rate, else `None`.
         until: Iterations that are proven to reach the gap that was asked for, if any are.
@@ -41,7 +49,7 @@ class Promise:
         gaps: The duality gap after these iterations is at most this, in payoff units.
     """
 
-    theorem: str
+    theorem: str | None
     says: str
     contraction: float | None
     until: int | None
@@ -73,7 +81,7 @@ def _linear(game: Game[Any, Any], algorithm: ConvergesLinearly, stop: StopRule) 
     until = rate.iterations(stop.gap, start) if stop.gap > 0.0 else None
     points = read_only(np.union1d(_points(stop), until or 1).astype(np.int64))
     return Promise(
-        theorem="linear rate",
+        theorem=_LINEAR_RATES.get(type(algorithm)),
         says=f"gap <= {rate.gap * start:.3g} x {rate.contraction:.6g}^(k-1)",
         contraction=rate.contraction,
         until=until,

@@ -13,6 +13,7 @@ from nlhf.errors import InvalidProblem
 from nlhf.estimation.tabular import Completion, estimate_preferences
 from nlhf.games.majority import MajorityGraph, majority_graph
 from nlhf.games.preference import LogOddsGame, PreferenceGame, SelfPlayGame
+from nlhf.results import chosen
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of a stage, how many prompts are done, and how many there are."""
@@ -107,8 +108,9 @@ def game_of(
     """Return the game of the preferences of one prompt, or of several with equally many responses.
 
     Raises:
-        InvalidProblem: If a matrix is no preference, the temperature is negative, or the payoff
-            is log-odds and an entry is 0 or 1.
+        InvalidProblem: If a matrix is no preference, the temperature is negative, there is no such
+            payoff, or it is log-odds and an entry is 0 or 1.
     """
-    kind = PreferenceGame if payoff is PayoffKind.PROBABILITY else LogOddsGame
+    worth = chosen(PayoffKind, payoff, "payoff")
+    kind = PreferenceGame if worth is PayoffKind.PROBABILITY else LogOddsGame
     return kind(preference, temperature=temperature)

@@ -31,7 +31,7 @@ from nlhf.estimation.tabular import Completion
 from nlhf.games.majority import MajorityGraph
 from nlhf.games.preference import SelfPlayGame
 from nlhf.protocols import Algorithm
-from nlhf.results import Bound, Certificate, Profile, Solution, Stop, TraceRow
+from nlhf.results import Bound, Certificate, Profile, Solution, Stop, TraceRow, chosen
 from nlhf.solving import solve
 from nlhf.spaces.policy import Policy
 from nlhf.streams import Stream
@@ -169,6 +169,9 @@ class Settings:
         stop: When an algorithm's run ends; its gap is that of every prompt.
         checkpoint: Where an algorithm's run is saved and resumed from; only if all prompts have
             equally many responses, hence are one run.
+
+    Raises:
+        InvalidProblem: If there is no such payoff or way to fill in pairs.
     """
 
     temperature: float = 0.05
@@ -178,6 +181,10 @@ class Settings:
     algorithm: Algorithm[Any] | None = None
     stop: StopRule = field(default_factory=StopRule)
     checkpoint: Checkpoint | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "payoff", chosen(PayoffKind, self.payoff, "payoff"))
+        object.__setattr__(self, "unseen", chosen(Completion, self.unseen, "unseen"))
 
 
 def analyse_votes(

@@ -40,6 +40,13 @@ EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 """What shells report for a command that SIGPIPE ended: the reader of our output went away."""
 
+_OPTIONS = (
+    ("a step_size of", "a --step-size of"),
+    ("None for the largest", "no --step-size for the largest"),
+    ("unproven=True", "--unproven"),
+)
+"""How errors call arguments of functions, and what these are called here."""
+
 _WARNINGS_SHOWN = 5
 """Of each category."""
 
@@ -88,7 +95,7 @@ def _run(arguments: Sequence[str]) -> int:
         try:
             code: int = command.run()
         except NlhfError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {_in_options(str(error))}", file=sys.stderr)
             code = EXIT_ERROR
     _print_warnings(caught)
     return code
@@ -111,6 +118,13 @@ def _commands(*, in_full: bool) -> Any:
         for name, command in _COMMANDS.items()
     ]
     return Union[tuple(described)]  # noqa: UP007  the members are made at run time
+
+
+def _in_options(message: str) -> str:
+    """Return a message with arguments of functions called what they are on the command line."""
+    for argument, option in _OPTIONS:
+        message = message.replace(argument, option)
+    return message
 
 
 def _print_warnings(caught: Sequence[warnings.WarningMessage]) -> None:

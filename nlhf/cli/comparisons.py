@@ -5,6 +5,7 @@ from math import isfinite
 from typing import Any
 
 from rich.console import JustifyMethod
+from rich.measure import Measurement
 from rich.table import Table
 
 from nlhf.analysis.comparison import Comparison, Run
@@ -13,9 +14,9 @@ from nlhf.cli.tables import plain_console
 from nlhf.labels import label
 from nlhf.results import Provenance, Stop
 
-_WIDTH = 180
-_FULL = 150
-"""Below this width some columns have no room."""
+_WIDTH = 240
+_MOST = 30
+"""Width beyond which words in a cell are put into further lines."""
 
 _COLUMNS: tuple[tuple[str, JustifyMethod], ...] = (
     ("algorithm", "left"),
@@ -30,32 +31,47 @@ _COLUMNS: tuple[tuple[str, JustifyMethod], ...] = (
     ("gap fell by", "right"),
     ("proven", "left"),
 )
-_WITH_ROOM = ("published as", "evaluations\nan iteration", "proven")
+_WITH_ROOM = (
+    "published as",
+    "evaluations\nan iteration",
+    "proven",
+    "step",
+    "proven\niterations",
+    "gap fell by",
+    "seconds",
+)
+"""Columns that are left out where there is no room for them, in this order."""
 
 
 def print_comparison(comparison: Comparison, choice: str, seconds: float) -> None:
     """Print one row a method, and what did not run below."""
     console = plain_console(_WIDTH)
     temperatures = " and ".join(f"{t:g}" for t in dict.fromkeys(comparison.temperatures))
-    table = Table(
-        title=f"Algorithms on {choice}; temperature {temperatures}",
-        title_justify="left",
-        row_styles=["", "dim"],
-    )
+    title = f"Algorithms on {choice}; temperature {temperatures}"
     rows = [_row(run) for run in comparison.runs]
-    for k, (heading, justify) in enumerate(_COLUMNS):
-        if console.width >= _FULL or heading not in _WITH_ROOM:
-            table.add_column(heading, justify=justify, overflow="fold")
-        else:
-            rows = [[*row[:k], None, *row[k + 1 :]] for row in rows]
-    for row in rows:
-        table.add_row(*(cell for cell in row if cell is not None))
+    unlimited = console.options.update(width=10_000)
+    for count in range(len(_WITH_ROOM) + 1):
+        table = _table(title, rows, _WITH_ROOM[:count])
+        if Measurement.get(console, unlimited, table).maximum <= console.width:
+            break
     console.print(table)
     for line in _summary(comparison, seconds):
         console.print(line)
 
 
-def _row(run: Run) -> list[str | None]:
+def _table(title: str, rows: Sequence[Sequence[str]], without: Sequence[str]) -> Table:
+    """Return the table without some of its columns."""
+    table = Table(title=title, title_justify="left", row_styles=["", "dim"])
+    shown = [k for k, (heading, _) in enumerate(_COLUMNS) if heading not in without]
+    for k in shown:
+        heading, justify = _COLUMNS[k]
+        table.add_column(heading, justify=justify, overflow="fold", max_width=_MOST)
+    for row in rows:
+        table.add_row(*(row[k] for k in shown))
+    return table
+
+
+def _row(run: Run) -> list[str]:
     """Return the cells of `_COLUMNS`."""
     promised = run.promise
     return [

@@ -84,7 +84,7 @@ class Solve:
     trace: Path | None = None
     """Write the duality gap of an algorithm's run into this new .jsonl file, one line per judged
     iteration, as it goes; prompts with equally many responses are one run, and the gap is the
-    largest of theirs."""
+    largest of theirs. A run resumed from --checkpoint writes its trace anew, from the start."""
     checkpoint: Path | None = None
     """Save an algorithm's run in this file every minute, and resume it from there; only if all
     prompts have equally many responses. Resume only files that you trust."""
@@ -98,7 +98,7 @@ class Solve:
         settings = self._settings()
         if self.plot is not None:
             check_picture(self.plot)
-        trace = nullcontext() if self.trace is None else TraceFile(self.trace, self._config())
+        trace = nullcontext() if self.trace is None else self._trace_file(self.trace)
         with trace as file, stages() as progress:
             start = time.perf_counter()
             progress("reading", 0, 1)
@@ -117,6 +117,10 @@ class Solve:
             print(f"drew {self.plot}", file=sys.stderr)
         return code
 
+    def _trace_file(self, path: Path) -> TraceFile:
+        resumed = self.checkpoint is not None and self.checkpoint.exists()
+        return TraceFile(path, self._config(), resumed=resumed)
+
     def _settings(self) -> Settings:
         check_gap(self.gap)
         return Settings(
@@ -130,7 +134,7 @@ class Solve:
         )
 
     def _method(self) -> Algorithm[Any] | None:
-        if self.algorithm != EXACT:
+        if self.algorithm.lower() != EXACT:
             return method(
                 self.algorithm, self.step_size, unproven=self.unproven, average=self.average
             )

@@ -15,21 +15,25 @@ class TraceFile:
     """A file of JSON lines: the configuration first, then every judged iteration, each flushed.
 
     It is made before any work is done, and is removed if the work fails before the first iteration.
+    The trace of a run that is resumed is replaced at the first iteration, and not before.
 
     Args:
-        path: The file; it must not exist.
+        path: The file; it must not exist, unless it is a trace and the run is resumed.
         config: The options of the command.
+        resumed: Whether the run goes on from a checkpoint; it tells its earlier iterations again.
 
     Raises:
-        NotAllowed: If the file exists.
+        NotAllowed: If the file exists otherwise.
         InvalidProblem: If it cannot be written.
     """
 
-    def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, config: Mapping[str, Any], *, resumed: bool = False) -> None:
         self._path = path
         self._rows = 0
+        self._header = {"config": dict(config), "versions": dict(Provenance(method="").versions)}
+        self._replaces = resumed and _is_trace(path)
         try:
-            self._file = path.open("x", encoding="utf-8")
+            self._file = path.open("r+" if self._replaces else "x", encoding="utf-8")
         except FileExistsError as error:
             raise NotAllowed(
                 f"{path} exists already, and a trace is never written over another file",
@@ -39,13 +43,17 @@ class TraceFile:
             raise InvalidProblem(
                 f"{path}: {error.strerror}", "choose a folder that exists and can be written to"
             ) from error
-        self._write({"config": dict(config), "versions": dict(Provenance(method="").versions)})
+        if not self._replaces:
+            self._write(self._header)
 
     def add(self, prompts: tuple[str, ...], row: TraceRow) -> None:
         """Write a judged iteration of a run over some prompts; its gap is the largest of theirs.
 
         A gap that is not finite becomes null.
         """
+        if self._replaces and not self._rows:
+            self._file.truncate(0)
+            self._write(self._header)
         self._rows += 1
         self._write(
             {
@@ -71,5 +79,15 @@ class TraceFile:
         where: TracebackType | None,
     ) -> None:
         self._file.close()
-        if error is not None and not self._rows:
+        if error is not None and not self._rows and not self._replaces:
             self._path.unlink(missing_ok=True)
+
+
+def _is_trace(path: Path) -> bool:
+    """Whether a file starts as traces do."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            header = json.loads(file.readline())
+    except (OSError, ValueError):
+        return False
+    return isinstance(header, dict) and header.keys() == {"config", "versions"}

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 from nlhf.errors import HypothesisViolated, InvalidProblem, SolverFailed
 from nlhf.numerics import EPSILON
 from nlhf.results import float_array, read_only
 from nlhf.spaces.backup import Backup
-from nlhf.spaces.mdp import MDP
+from nlhf.spaces.mdp import MDP, check_mdp
 from nlhf.spaces.policy import Policy
 
 
@@ -69,8 +70,8 @@ def soft_value_iteration(
     rewards: object,
     *,
     temperature: float,
-    reference: Policy | None = None,
-    horizon: int | None = None,
+    reference: Policy | ArrayLike | None = None,
+    horizon: float | None = None,
     discount: float = 1.0,
     final: object = None,
     accuracy: float = 1e-9,
@@ -90,8 +91,8 @@ def soft_value_iteration(
         mdp: The process.
         rewards: Expected rewards r(s, a), shape ``(S, A)``.
         temperature: τ ≥ 0, in reward units.
-        reference: μ, shape ``(S, A)``; uniform if `None`. Actions that it never plays are never
-            played, at temperature 0 neither.
+        reference: μ, a policy or its probabilities, shape ``(S, A)``; uniform if `None`. Actions
+            that it never plays are never played, at temperature 0 neither.
         horizon: H, the number of decisions; `None` is no end.
         discount: γ in [0, 1], below 1 without a horizon.
         final: Values after the last step, shape ``(S,)``, with a horizon only; 0 if `None`.
@@ -103,7 +104,9 @@ def soft_value_iteration(
         HypothesisViolated: If there is neither a horizon nor a discount below 1, or `accuracy`
             is beyond float64.
         SolverFailed: If `max_sweeps` backups were not enough.
+        Unsupported: If `mdp` is not an `MDP`.
     """
+    check_mdp(mdp, "soft value iteration")
     backup = Backup.of(
         mdp, rewards, temperature=temperature, reference=reference, discount=discount
     )
@@ -118,8 +121,7 @@ def soft_value_iteration(
                 "final values are given, but no horizon", "pass horizon=H, or leave final out"
             )
         return _stationary(backup, accuracy, max_sweeps)
-    if horizon < 1:
-        raise InvalidProblem(f"the horizon is {horizon}", "a horizon is at least 1")
+    horizon = _whole(horizon)
     values = np.empty((horizon + 1, mdp.states))
     values[horizon] = _final(final, mdp.states) / backup.unit
     rounding = _Rounding.of(backup)
@@ -161,6 +163,15 @@ def _stationary(backup: Backup, accuracy: float, max_sweeps: int) -> SoftValues:
         solver="soft value iteration",
         status="budget",
     )
+
+
+def _whole(horizon: object) -> int:
+    if not isinstance(horizon, int | np.integer) or isinstance(horizon, bool) or horizon < 1:
+        raise InvalidProblem(
+            f"the horizon is {horizon!r}",
+            "a horizon is a whole number and at least 1; without one, pass a discount below 1",
+        )
+    return int(horizon)
 
 
 def _final(final: object, states: int) -> Float[np.ndarray, "state"]:

@@ -13,10 +13,13 @@ from nlhf.games.sequential import SequentialGame
 from nlhf.results import float_array
 from nlhf.spaces.discounted import Discounted
 from nlhf.spaces.duals import StepPayoff
+from nlhf.spaces.histories import Histories
 from nlhf.spaces.markov import FiniteHorizon
+from nlhf.spaces.mdp import MDP
 from nlhf.spaces.policy import Policy
 from nlhf.spaces.process import Process
 from nlhf.spaces.realisers import Realiser, SoftBellman
+from nlhf.spaces.tree import TokenTree
 
 
 class MarkovGame(SequentialGame):
@@ -46,8 +49,8 @@ class MarkovGame(SequentialGame):
     Raises:
         InvalidProblem: If an argument has a wrong shape or an entry out of range, or nothing is
             compared.
-        Unsupported: If the process is a tree, or a discounted one has a preference over last
-            states.
+        Unsupported: If the process is a tree or none, or a discounted one has a preference over
+            last states.
     """
 
     process: FiniteHorizon | Discounted
@@ -62,7 +65,17 @@ class MarkovGame(SequentialGame):
         temperature: float = 0.0,
         realiser: Realiser | None = None,
     ) -> None:
-        if not isinstance(process, FiniteHorizon | Discounted):
+        if isinstance(process, MDP):
+            raise Unsupported(
+                "an MDP does not say for how long it is played",
+                "pass FiniteHorizon(mdp, horizon) or Discounted(mdp, discount)",
+            )
+        if not isinstance(process, TokenTree | Histories | FiniteHorizon | Discounted):
+            raise Unsupported(
+                f"the process is of type {type(process).__name__}",
+                "pass FiniteHorizon(mdp, horizon) or Discounted(mdp, discount)",
+            )
+        if isinstance(process, TokenTree | Histories):
             raise Unsupported(
                 f"a {type(process).__name__} has leaves, and no states that come again",
                 "use TrajectoryGame, with a preference over the leaves",

@@ -205,6 +205,10 @@ class LowRankPreference:
         self.skew = read_only(j)
         self.payoff = LowRankPayoff(phi @ j, phi, offset=0.5)
 
+    def __repr__(self) -> str:
+        responses, rank = self.payoff.right.shape
+        return f"LowRankPreference({responses} responses, {rank} features)"
+
     def _largest(self, phi: np.ndarray, j: np.ndarray) -> float:
         if phi.shape[0] <= self._CHECK_ENTRIES_UP_TO:
             return float(np.abs(phi @ j @ phi.T).max())

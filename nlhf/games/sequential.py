@@ -17,7 +17,7 @@ from nlhf.protocols import Evaluation
 from nlhf.results import Profile, Units
 from nlhf.spaces.policy import Policy
 from nlhf.spaces.process import Process
-from nlhf.spaces.realisers import Realiser
+from nlhf.spaces.realisers import Realiser, SoftBellman
 from nlhf.spaces.sequential import SequentialSpace
 from nlhf.streams import Stream
 
@@ -47,6 +47,7 @@ class SequentialGame(RegularisedGame):
         realiser: Realiser,
     ) -> None:
         self.process = process
+        self.exact_steps = type(realiser) is SoftBellman  # a subclass may realise something else
         prompts = checked_weights(weights, process.contexts)
         super().__init__(
             spaces=(SequentialSpace(process, prompts, realiser),),
@@ -55,6 +56,9 @@ class SequentialGame(RegularisedGame):
             weights=prompts,
             units=Units.WIN_PROBABILITY,
         )
+
+    def _decisions(self) -> str:
+        return repr(self.process)
 
     @property
     def temperature(self) -> float:

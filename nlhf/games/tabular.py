@@ -35,10 +35,12 @@ class RegularisedGame:
         temperatures: τ_i ≥ 0, in payoff units.
         weights: The prompt distribution, shape ``(X,)``.
         multiplicity: How many players play each strategy: 2 in self-play, else 1.
+        exact_steps: Whether `prox` returns proximal points; rates of algorithms hold only then.
         units: Units of the payoff.
     """
 
     multiplicity: int = 1
+    exact_steps: bool = True
 
     def __init__(
         self,
@@ -59,6 +61,20 @@ class RegularisedGame:
             raise NotAllowed(f"{name} of a game is fixed once it is made", "make another game")
         super().__setattr__(name, value)
 
+    def __repr__(self) -> str:
+        same = len(set(self.temperatures)) == 1
+        price = f"temperature={self.temperatures[0]:g}"
+        if not same:
+            price = f"temperatures=({', '.join(f'{t:g}' for t in self.temperatures)})"
+        return f"{type(self).__name__}({self._decisions()}, {price})"
+
+    def _decisions(self) -> str:
+        """Say in short what is decided."""
+        *contexts, _ = self.references[0].log_probabilities.shape
+        prompts = [f"{count} contexts" for count in contexts]
+        choices = " x ".join(str(r.log_probabilities.shape[-1]) for r in self.references)
+        return ", ".join([*prompts, f"{choices} responses"])
+
     def prox(
         self,
         evaluation: Evaluation[Any] | None,
@@ -66,7 +82,8 @@ class RegularisedGame:
     ) -> Profile[Policy]:
         """Return each player's proximal point, the game's references among the anchors.
 
-        With no other anchors and a positive temperature this is the regularised best response.
+        With exact steps, no other anchors and a positive temperature, this is the regularised
+        best response.
         """
         steps = []
         for i, space in enumerate(self.spaces):

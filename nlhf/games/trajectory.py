@@ -10,8 +10,11 @@ from nlhf.errors import InvalidProblem, Unsupported
 from nlhf.games.payoffs import DensePayoff, Payoff
 from nlhf.games.preference import LowRankPreference, PreferenceGame, checked_preference
 from nlhf.games.sequential import SequentialGame
+from nlhf.spaces.discounted import Discounted
 from nlhf.spaces.duals import LeafPayoff
 from nlhf.spaces.histories import Histories
+from nlhf.spaces.markov import FiniteHorizon
+from nlhf.spaces.mdp import MDP
 from nlhf.spaces.policy import Policy
 from nlhf.spaces.process import Process
 from nlhf.spaces.realisers import Realiser, SoftBellman
@@ -38,7 +41,8 @@ class TrajectoryGame(SequentialGame):
 
     Raises:
         InvalidProblem: If an argument has a wrong shape or an entry out of range.
-        Unsupported: If the process has Markov policies: they cannot answer such a preference.
+        Unsupported: If the process has Markov policies, which cannot answer such a preference,
+            or is none.
     """
 
     process: TokenTree | Histories
@@ -52,7 +56,17 @@ class TrajectoryGame(SequentialGame):
         weights: ArrayLike | None = None,
         realiser: Realiser | None = None,
     ) -> None:
-        if not isinstance(process, TokenTree | Histories):
+        if isinstance(process, MDP):
+            raise Unsupported(
+                "an MDP does not say for how long it is played",
+                "pass Histories(mdp, horizon)",
+            )
+        if not isinstance(process, TokenTree | Histories | FiniteHorizon | Discounted):
+            raise Unsupported(
+                f"the process is of type {type(process).__name__}",
+                "pass TokenTree(vocabulary, horizon) or Histories(mdp, horizon)",
+            )
+        if isinstance(process, FiniteHorizon | Discounted):
             raise Unsupported(
                 f"a preference between whole trajectories cannot be played on a "
                 f"{type(process).__name__}: its best responses depend on the whole history, and "

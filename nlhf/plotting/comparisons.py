@@ -34,7 +34,7 @@ _FURTHER = ("#56B4E9", "#7F7F7F", "#882255", "#999933", "#332288")
 A method keeps its colour from picture to picture; its second form takes the next further one."""
 
 _WIDTH, _HEIGHT = 12.0, 5.0
-_LEFT, _BETWEEN, _RIGHT, _BELOW, _ABOVE = 0.85, 0.45, 0.15, 0.62, 0.62
+_LEFT, _BETWEEN, _RIGHT, _BELOW, _ABOVE = 0.85, 0.45, 0.4, 0.62, 0.62
 """Margins, in inches."""
 _PANEL = (_WIDTH - _LEFT - _BETWEEN - _RIGHT) / 2.0
 _TALL = _HEIGHT - _BELOW - _ABOVE

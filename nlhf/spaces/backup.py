@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 from nlhf.errors import InvalidProblem
 from nlhf.numerics import log_normalise
@@ -48,7 +49,7 @@ class Backup:
         rewards: object,
         *,
         temperature: float,
-        reference: Policy | None,
+        reference: Policy | ArrayLike | None,
         discount: float,
     ) -> "Backup":
         """Check the parts against each other; no reference is the uniform one.
@@ -66,6 +67,9 @@ class Backup:
                 f"pass finite expected rewards r(s, a) of shape {shape}",
             )
         logs = _log_reference(reference, shape)
+        for name, number in (("temperature", temperature), ("discount", discount)):
+            if not isinstance(number, int | float | np.integer | np.floating):
+                raise InvalidProblem(f"the {name} is {number!r}", "pass a number")
         if not 0.0 <= temperature < np.inf or not 0.0 <= discount <= 1.0:
             raise InvalidProblem(
                 f"the temperature is {temperature} and the discount {discount}",
@@ -157,11 +161,12 @@ def _maximum(scores: Float[np.ndarray, "state action"], out: Float[np.ndarray, "
 
 
 def _log_reference(
-    reference: Policy | None, shape: tuple[int, int]
+    reference: Policy | ArrayLike | None, shape: tuple[int, int]
 ) -> Float[np.ndarray, "#state action"]:
     if reference is None:
         return np.full((1, shape[1]), -np.log(shape[1]))
-    logs = reference.checked().log_probabilities
+    policy = reference.checked() if isinstance(reference, Policy) else Policy.of(reference)
+    logs = policy.log_probabilities
     if logs.shape != shape:
         raise InvalidProblem(
             f"the reference policy has shape {logs.shape}, the process {shape[0]} states and "

@@ -17,7 +17,7 @@ from nlhf.errors import InvalidProblem, SolverFailed
 from nlhf.numerics import EPSILON, expectation, log_normalise, log_sum_exp
 from nlhf.spaces.duals import StepPayoff
 from nlhf.spaces.markov import check_step_payoff
-from nlhf.spaces.mdp import MDP
+from nlhf.spaces.mdp import MDP, check_mdp
 
 _MOST_IMPROVEMENTS = 200
 """Policy iteration converges quadratically; a policy is improved a dozen times, not hundreds."""
@@ -36,9 +36,11 @@ class Discounted:
 
     Raises:
         InvalidProblem: If the discount is not in [0, 1): without one, nothing ever ends.
+        Unsupported: If `mdp` is not an `MDP`.
     """
 
     def __init__(self, mdp: MDP, discount: float) -> None:
+        check_mdp(mdp, "Discounted")
         number = isinstance(discount, int | float | np.floating) and not isinstance(discount, bool)
         if not (number and 0.0 <= discount < 1.0):
             raise InvalidProblem(
@@ -50,6 +52,9 @@ class Discounted:
         self.discount = float(discount)
         self.contexts: tuple[int, ...] = ()
         self.shape: tuple[int, ...] = (mdp.states, mdp.actions)
+
+    def __repr__(self) -> str:
+        return f"Discounted({self.mdp!r}, discount={self.discount:g})"
 
     @property
     def length(self) -> float:

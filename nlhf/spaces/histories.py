@@ -10,7 +10,7 @@ from nlhf.errors import InvalidProblem
 from nlhf.results import read_only
 from nlhf.spaces.duals import LeafPayoff
 from nlhf.spaces.layered import Layered
-from nlhf.spaces.mdp import MDP
+from nlhf.spaces.mdp import MDP, check_mdp
 from nlhf.spaces.tree import MOST_LEAVES, check_leaf_payoff
 
 
@@ -28,9 +28,11 @@ class Histories(Layered[LeafPayoff]):
     Raises:
         InvalidProblem: If the horizon is not a positive integer, or there are over ten million
             complete histories.
+        Unsupported: If `mdp` is not an `MDP`.
     """
 
     def __init__(self, mdp: MDP, horizon: float | None) -> None:
+        check_mdp(mdp, "Histories")
         self.mdp = mdp
         self.horizon = checked_horizon(horizon)
         self.contexts = ()
@@ -48,6 +50,9 @@ class Histories(Layered[LeafPayoff]):
         self._slices = [slice(int(a), int(b)) for a, b in pairwise(ends)]
         self.leaves = len(self.last_states)
         self.shape = (int(ends[-1]), mdp.actions)
+
+    def __repr__(self) -> str:
+        return f"Histories({self.mdp!r}, horizon={self.horizon})"
 
     def layer(self, array: np.ndarray, h: int, trailing: int) -> np.ndarray:
         """Return the view of the histories with h actions."""

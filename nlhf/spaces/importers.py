@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from nlhf.errors import InvalidProblem, MissingExtra, Unsupported
-from nlhf.results import float_array, read_only
+from nlhf.results import chosen, float_array, read_only
 from nlhf.spaces.mdp import MDP, Unreachable, reachable_states
 
 
@@ -19,10 +19,12 @@ from nlhf.spaces.mdp import MDP, Unreachable, reachable_states
 class Layout(StrEnum):
     """The order of axes of transition and reward arrays."""
 
-    OURS = "state, action, next state"
-    """Dense ``(S, A, S)``, or ``(S·A, S)``, dense or sparse, with row ``s·A + a``."""
-    PYMDPTOOLBOX = "action, state, next state"
-    """Dense ``(A, S, S)``, or a sequence of A matrices ``(S, S)``, dense or sparse."""
+    OURS = "ours"
+    """State, action, next state: dense ``(S, A, S)``, or ``(S·A, S)`` with row ``s·A + a``, dense
+    or sparse."""
+    PYMDPTOOLBOX = "pymdptoolbox"
+    """Action, state, next state: dense ``(A, S, S)``, or a sequence of A matrices ``(S, S)``, dense
+    or sparse."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +47,7 @@ def from_gymnasium(
     source: Any,
     *,
     initial: ArrayLike | None = None,
-    unreachable: Unreachable = Unreachable.ERROR,
+    unreachable: Unreachable | str = Unreachable.ERROR,
 ) -> Environment:
     """Return the process that a tabular Gymnasium environment simulates, without its time limit.
 
@@ -66,9 +68,11 @@ def from_gymnasium(
         InvalidProblem: If the table is malformed, its probabilities are not distributions, or a
             state ends the episode when entered one way and continues it when entered another.
     """
+    unreachable = chosen(Unreachable, unreachable, "unreachable")
     table = source if isinstance(source, Mapping) else None
     if table is None:
-        environment = (_made(source) if isinstance(source, str) else source).unwrapped
+        environment = _made(source) if isinstance(source, str) else source
+        environment = getattr(environment, "unwrapped", environment)
         table = getattr(environment, "P", None)
         if not isinstance(table, Mapping):
             raise Unsupported(
@@ -81,7 +85,7 @@ def from_gymnasium(
                 "make it with fickle_passenger=False; is_rainy=True is in the table and can stay",
             )
         if initial is None:
-            initial = environment.initial_state_distrib
+            initial = getattr(environment, "initial_state_distrib", None)
     if initial is None:
         raise InvalidProblem(
             "the table does not say where an episode starts",
@@ -109,8 +113,8 @@ def from_arrays(
     rewards: Any = None,
     *,
     initial: ArrayLike,
-    layout: Layout = Layout.OURS,
-    unreachable: Unreachable = Unreachable.ERROR,
+    layout: Layout | str = Layout.OURS,
+    unreachable: Unreachable | str = Unreachable.ERROR,
 ) -> Environment:
     """Return the process that these arrays define.
 
@@ -120,13 +124,14 @@ def from_arrays(
             layout, or of transitions, in the layout of the transitions; they are averaged over
             next states. 0 if `None`.
         initial: The distribution of the first state, shape ``(S,)``, or its number.
-        layout: The order of the axes.
+        layout: The order of the axes: "ours" or "pymdptoolbox".
         unreachable: What becomes of states that are never reached.
 
     Raises:
         InvalidProblem: If shapes disagree with the layout or with each other, probabilities are
             not distributions, or a reward is not finite.
     """
+    layout = chosen(Layout, layout, "layout")
     matrix, actions = _stacked("transitions", transitions, layout)
     mdp = MDP(matrix, initial, actions=actions, unreachable=unreachable)
     return _environment(mdp, _expected(rewards, matrix, actions, layout))
@@ -257,10 +262,15 @@ def _outcome(outcome: Any, states: int, state: int, action: int) -> tuple[float,
 
 
 def _check_numbered(what: str, found: Any, count: int) -> None:
+    if count == 0:
+        raise InvalidProblem(
+            f"the {what} are {reprlib.repr(found)}: there are none",
+            "a process has at least one state, and at least one action in every state",
+        )
     keys = list(found) if isinstance(found, Mapping) else None
     if isinstance(found, list | tuple):
         keys = list(range(len(found)))
-    if keys is None or count == 0 or len(keys) != count or set(keys) != set(range(count)):
+    if keys is None or len(keys) != count or set(keys) != set(range(count)):
         shown = found if keys is None else keys
         raise InvalidProblem(
             f"the {what} are {reprlib.repr(shown)}, expected 0 to {count - 1}",
@@ -342,7 +352,8 @@ def _expected(
 
 def _misshapen(name: str, shape: object, layout: Layout) -> InvalidProblem:
     return InvalidProblem(
-        f"the {name} have shape {shape}, which does not fit the layout {layout} of the transitions",
-        "pass layout=Layout.PYMDPTOOLBOX for (A, S, S) and sequences of A matrices, Layout.OURS "
+        f"the {name} have shape {shape}, which does not fit the layout {str(layout)!r} of the "
+        "transitions",
+        'pass layout="pymdptoolbox" for (A, S, S) and sequences of A matrices, "ours" '
         "for (S, A, S) and (S*A, S); rewards may also be (S,) or (S, A)",
     )

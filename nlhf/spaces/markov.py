@@ -8,7 +8,7 @@ from nlhf.numerics import EPSILON
 from nlhf.spaces.duals import LeafPayoff, StepPayoff
 from nlhf.spaces.histories import checked_horizon
 from nlhf.spaces.layered import Layered
-from nlhf.spaces.mdp import MDP
+from nlhf.spaces.mdp import MDP, check_mdp
 
 
 class FiniteHorizon(Layered[StepPayoff]):
@@ -23,14 +23,19 @@ class FiniteHorizon(Layered[StepPayoff]):
 
     Raises:
         InvalidProblem: If the horizon is not a positive integer.
+        Unsupported: If `mdp` is not an `MDP`.
     """
 
     def __init__(self, mdp: MDP, horizon: float | None) -> None:
+        check_mdp(mdp, "FiniteHorizon")
         self.mdp = mdp
         self.horizon = checked_horizon(horizon)
         self.contexts = ()
         self.shape = (self.horizon, mdp.states, mdp.actions)
         self.initial = mdp.initial
+
+    def __repr__(self) -> str:
+        return f"FiniteHorizon({self.mdp!r}, horizon={self.horizon})"
 
     @property
     def rounding(self) -> float:

@@ -8,12 +8,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
-from nlhf.errors import InvalidProblem
+from nlhf.errors import InvalidProblem, Unsupported
 from nlhf.numerics import PROBABILITY_TOLERANCE
-from nlhf.results import float_array, read_only
+from nlhf.results import chosen, float_array, read_only
 
 _NAMED = 5
 """How many offending rows or states a message names."""
+_SINGLE = 1e-4
+"""Rows whose sums are all this close to 1 were rounded, to single precision or to digits."""
 
 
 @unique
@@ -53,7 +55,7 @@ class MDP:
         initial: ArrayLike,
         *,
         actions: int | None = None,
-        unreachable: Unreachable = Unreachable.ERROR,
+        unreachable: Unreachable | str = Unreachable.ERROR,
     ) -> None:
         r"""Check the arrays once and store them in one layout.
 
@@ -63,13 +65,14 @@ class MDP:
                 of 1 are divided by it.
             initial: The distribution of the first state, shape ``(S,)``, or one state's number.
             actions: A; needed with two axes, where the shape does not tell.
-            unreachable: What becomes of states that are never reached.
+            unreachable: What becomes of states that are never reached: "error", "keep" or "drop".
 
         Raises:
             InvalidProblem: If shapes disagree, an entry is negative or not finite, a row or
                 `initial` does not sum to 1, or states are unreachable and not said to be kept
-                or dropped.
+                or dropped, or `unreachable` is none of the three.
         """
+        unreachable = chosen(Unreachable, unreachable, "unreachable")
         matrix, count = _canonical(transitions, actions)
         _check_rows(matrix, count)
         start = _distribution(initial, matrix.shape[1])
@@ -107,6 +110,17 @@ class MDP:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (self.transitions, self.initial, self.actions, self.kept)
+
+
+def check_mdp(mdp: object, wanted_by: str) -> None:
+    """Raise `Unsupported` unless it is a Markov decision process."""
+    if not isinstance(mdp, MDP):
+        raise Unsupported(
+            f"{wanted_by} needs an MDP, not a value of type {type(mdp).__name__}",
+            "pass its attribute .mdp"
+            if isinstance(getattr(mdp, "mdp", None), MDP)
+            else "make one of an array with nlhf.MDP(transitions, initial)",
+        )
 
 
 def reachable_states(
@@ -163,7 +177,7 @@ def _canonical(transitions: Any, actions: int | None) -> tuple[Any, int]:
         + ("" if actions is None else f" with actions={actions}")
         + " are neither (S, A, S) nor (S*A, S)",
         "order the axes as state, action, next state; pymdptoolbox's (A, S, S) is read by "
-        "from_arrays(..., layout=Layout.PYMDPTOOLBOX)",
+        'from_arrays(..., layout="pymdptoolbox")',
     )
 
 
@@ -203,11 +217,14 @@ def _check_rows(matrix: Any, actions: int) -> None:
             f"{sums[row]:.10g} in state {row // actions} with action {row % actions}"
             for row in rows[:_NAMED]
         )
+        nearly = bool(np.abs(sums - 1.0).max() <= _SINGLE)
         raise InvalidProblem(
             f"{len(rows)} of {len(sums)} rows of transition probabilities do not sum to 1 "
             f"(tolerance {PROBABILITY_TOLERANCE:g}): {named}",
-            "every state and action needs a distribution over next states; let states in which "
-            "the process ends move to themselves",
+            "the rows look rounded: convert them to float64 and divide every row by its sum"
+            if nearly
+            else "every state and action needs a distribution over next states; let states in "
+            "which the process ends move to themselves",
         )
     matrix.data /= np.repeat(sums, lengths)
 
@@ -238,7 +255,7 @@ def _distribution(initial: ArrayLike, states: int) -> Float[np.ndarray, "state"]
     total = float(rho.sum())
     if not abs(total - 1.0) <= PROBABILITY_TOLERANCE:
         raise InvalidProblem(
-            f"the initial distribution sums to 1 {total - 1.0:+.3g} "
+            f"the initial distribution sums to {total:.12g}, not 1 "
             f"(tolerance {PROBABILITY_TOLERANCE:g})",
             "divide it by its sum",
         )
@@ -252,7 +269,7 @@ def _unreachable(reached: Bool[np.ndarray, "state"]) -> InvalidProblem:
         f"{len(missing)} of {len(reached)} states are unreachable from the initial distribution "
         f"under any policy: {first}{', ...' if len(missing) > _NAMED else ''}",
         "check the initial distribution and that rows, not columns, sum to 1; or pass "
-        "unreachable=Unreachable.DROP to leave these states out, or Unreachable.KEEP",
+        'unreachable="drop" to leave these states out, or "keep"',
     )
 
 

@@ -34,6 +34,9 @@ class Policy:
         if self._probabilities is not None:
             object.__setattr__(self, "_probabilities", read_only(self._probabilities))
 
+    def __repr__(self) -> str:
+        return f"Policy(shape={self.log_probabilities.shape})"
+
     def __reduce__(self) -> tuple[type["Policy"], tuple[np.ndarray, np.ndarray | None]]:
         # A copy is as read-only as the original, and the same to the last bit of what it plays.
         return Policy, (self.log_probabilities, self._probabilities)

@@ -56,6 +56,10 @@ class TokenTree(Layered[LeafPayoff]):
         self.shape = (*self.contexts, int(ends[-1]), vocabulary)
         self.initial = read_only(np.ones((*self.contexts, 1)))
 
+    def __repr__(self) -> str:
+        prompts = f", contexts={self.contexts[0]}" if self.contexts else ""
+        return f"TokenTree(vocabulary={self.vocabulary}, horizon={self.horizon}{prompts})"
+
     def layer(self, array: np.ndarray, h: int, trailing: int) -> np.ndarray:
         """Return the view of the prefixes of length h."""
         return array[(..., self._slices[h]) + (slice(None),) * trailing]

@@ -1,5 +1,8 @@
 """What the analysis adds to the solver: order, completion, choices, comparison with a reward."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -151,3 +154,34 @@ def test_the_best_scale_is_no_worse_than_any_other_in_its_range(temperature):
         other = np.exp(logits - logits.max())
         loss = nlhf.exploitability(game, other / other.sum()).bound.value
         assert baseline.exploitability <= loss * (1 + 1e-3) + 1e-9
+
+
+_STRINGS = """
+import numpy as np
+from nlhf.analysis.prompts import PayoffKind, game_of
+from nlhf.analysis.votes import Settings
+from nlhf.errors import InvalidProblem
+from nlhf.estimation import Completion
+from nlhf.games.preference import LogOddsGame, PreferenceGame
+
+p = np.array([[0.5, 0.9], [0.1, 0.5]])
+games = {"probability": PreferenceGame, "log-odds": LogOddsGame}
+for name, kind in games.items():
+    for payoff in (name, PayoffKind(name)):
+        settings = Settings(payoff=payoff, unseen="half")
+        print(settings.unseen is Completion.HALF, type(game_of(p, settings.payoff, 0.1)) is kind)
+        print(type(game_of(p, payoff, 0.1)) is kind)
+for wrong in ({"payoff": "junk"}, {"unseen": "junk"}):
+    try:
+        Settings(**wrong)
+    except InvalidProblem as error:
+        print("'junk'" in str(error) and "choose from" in str(error))
+"""
+
+
+def test_choices_may_be_given_as_strings():
+    # In a process of its own: the type checks of the test run allow members only.
+    ran = subprocess.run(
+        [sys.executable, "-c", _STRINGS], check=True, capture_output=True, text=True
+    )
+    assert ran.stdout.split() == ["True"] * 14

@@ -125,3 +125,25 @@ def test_names_of_prompts_are_printed_as_they_are(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "[red]x\\x1b[31m" in text
     assert "\x1b[31m" not in text
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 120, 400])
+def test_the_table_fits_its_console_and_keeps_what_matters(votes, capsys, monkeypatch, columns):
+    capsys.readouterr()
+    monkeypatch.setattr("nlhf.cli.comparisons._WIDTH", columns)
+    assert main(["compare", str(votes), *QUICK]) == 0
+    table = capsys.readouterr().out.partition("Runs end at")[0]
+    assert max(len(line) for line in table.splitlines()) <= columns
+    for word in ("algorithm", "iterations", "duality gap", "stopped", "certified"):
+        assert word in table
+    assert ("published as" in table) == (columns == 400)
+
+
+def test_promises_in_the_document_are_keys_of_theorems(votes, capsys):
+    ledger = pytest.importorskip("nlhf_theory").ALL
+    capsys.readouterr()
+    assert main(["compare", str(votes), "--json", *QUICK]) == 0
+    runs = json.loads(capsys.readouterr().out)["runs"]
+    keys = [run["promised"]["theorem"] for run in runs if run["promised"] is not None]
+    assert "extragradient-linear" in keys
+    assert set(keys) <= {theorem.key for theorem in ledger}

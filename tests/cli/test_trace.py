@@ -201,3 +201,51 @@ def test_progress_is_silent_where_nobody_watches(capsys):
             progress.iterating("a [red] prompt", k, 0.1**k, 10)
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
+
+
+def test_the_command_of_an_interrupted_run_can_be_given_again(matrix, tmp_path, capsys):
+    trace, saved = tmp_path / "run.jsonl", tmp_path / "run.bin"
+    arguments = ["solve", str(matrix), "--algorithm", "omd", "--checkpoint", str(saved)]
+    arguments += ["--trace", str(trace)]
+    assert main([*arguments, "--max-iterations", "20"]) == 3
+    before = lines_of(trace)
+    assert main(arguments) == 0
+    rows = lines_of(trace)
+    assert rows[0]["config"]["max_iterations"] != before[0]["config"]["max_iterations"]
+    iterations = [row["iteration"] for row in rows[1:]]
+    assert iterations == sorted(set(iterations))
+    assert {row["iteration"] for row in before[1:]} <= set(iterations)
+
+
+def test_a_resumed_run_neither_replaces_other_files_nor_loses_rows_in_a_failure(
+    matrix, tmp_path, capsys
+):
+    trace, saved, other = tmp_path / "run.jsonl", tmp_path / "run.bin", tmp_path / "notes.txt"
+    common = ["solve", str(matrix), "--checkpoint", str(saved)]
+    assert main([*common, "--algorithm", "omd", "--trace", str(trace)]) == 0
+    other.write_text("mine\n")
+    assert main([*common, "--algorithm", "omd", "--trace", str(other)]) == 2
+    assert other.read_text() == "mine\n"
+    before = trace.read_text()
+    another = ["--algorithm", "egpo", "--step-size", "99", "--trace", str(trace)]
+    assert main([*common, *another]) == 2
+    assert trace.read_text() == before
+
+
+def test_names_are_read_in_capitals_too(matrix, capsys):
+    assert main(["solve", str(matrix), "--algorithm", "EGPO"]) == 0
+    assert main(["solve", str(matrix), "--algorithm", "Exact"]) == 0
+
+
+def test_errors_name_options_of_the_command_line(matrix, capsys):
+    solve = ["solve", str(matrix), "--algorithm"]
+    for arguments in (
+        ["omd", "--step-size", "99"],
+        ["omd", "--temperature", "0"],
+        ["nash-md", "--unproven"],
+    ):
+        assert main([*solve, *arguments]) == 2
+        error = capsys.readouterr().err
+        assert "--unproven" in error
+        assert "unproven=True" not in error
+        assert "None" not in error

@@ -211,3 +211,65 @@ def test_labels_are_moved_apart_and_stay_in_their_order():
     assert np.diff(sorted(moved)).min() >= 0.3
     assert min(moved) >= 0.0
     assert max(moved) <= 4.0
+
+
+def test_where_steps_are_approximate_nothing_is_promised_and_a_rest_above_the_gap_is_bias():
+    upper = np.triu(np.random.default_rng(5).random((27, 27)), 1)
+    p = upper + np.tril(1 - upper.T, -1) + 0.5 * np.eye(27)
+    rule = nlhf.StopRule(gap=1e-9, max_iterations=60, judge_every=1, patience=60)
+    methods = {"short": nlhf.Extragradient(), "long": nlhf.NashMD(), "mirror": nlhf.MirrorDescent()}
+    found = {}
+    for realiser in (nlhf.SoftBellman(), nlhf.TokenwiseMixture()):
+        game = nlhf.TrajectoryGame(nlhf.TokenTree(3, 3), p, temperature=0.5, realiser=realiser)
+        found[type(realiser)] = by_name(compare(game, methods, rule))
+    approximate, exact = found[nlhf.TokenwiseMixture], found[nlhf.SoftBellman]
+    assert all(run.promise is None for run in approximate.values())
+    assert all(run.promise is not None for run in exact.values())
+    assert not any(run.biased for run in exact.values())
+    assert exact["short"].stop is nlhf.Stop.CERTIFIED
+    assert approximate["short"].biased
+    assert approximate["short"].bound.low > rule.gap
+
+
+def test_promises_name_theorems_of_the_ledger():
+    ledger = pytest.importorskip("nlhf_theory").ALL
+    games = [nlhf.PreferenceGame(CYCLE, temperature=t) for t in (0.0, 0.3)]
+    promised = {
+        type(run.algorithm): run.promise.theorem
+        for game in games
+        for run in compare(game, stop=BRIEF).runs
+        if run.promise is not None and game.temperature > 0.0
+    }
+    assert promised == {
+        nlhf.MirrorDescent: "mirror-descent-linear",
+        nlhf.Extragradient: "extragradient-linear",
+        nlhf.OptimisticMirrorDescent: "optimistic-linear",
+        nlhf.NashMD: "nash-md-rate",
+    }
+    averaged = {
+        run.promise.theorem for run in compare(games[0], stop=BRIEF).runs if run.promise is not None
+    }
+    assert averaged == {"sppo-average", "onpo-average"}
+    assert averaged | set(promised.values()) <= {theorem.key for theorem in ledger}
+
+
+def test_names_of_methods_are_read_in_capitals_too_and_options_are_not_swallowed():
+    assert method("EGPO") == method("egpo")
+    assert method("MPO") == method("mpo")
+    for name in ("nash-md", "Nash-EMA"):
+        with pytest.raises(InvalidProblem, match="changes nothing"):
+            method(name, 0.1, unproven=True)
+
+
+@pytest.mark.parametrize("gap", [1e-6, 1e-9])
+def test_labels_of_ticks_stay_inside_the_picture(cyclic, tmp_path, monkeypatch, gap):
+    figures = []
+    monkeypatch.setattr("nlhf.plotting.comparisons.save", lambda figure, _: figures.append(figure))
+    rule = nlhf.StopRule(gap=gap, max_iterations=1000, judge_every=100, patience=1000)
+    game = nlhf.PreferenceGame(CYCLE, temperature=0.3)
+    plot_comparison(compare(game, stop=rule), tmp_path / "picture.png")
+    figure = figures[0]
+    figure.draw_without_rendering()
+    for panel in figure.axes:
+        for text in panel.get_xticklabels():
+            assert text.get_window_extent().x1 <= figure.bbox.x1

@@ -326,3 +326,28 @@ def test_arrays_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(InvalidProblem, match=message):
         from_arrays(transitions, rewards, initial=0, layout=layout)
+
+
+def test_the_layout_can_be_written_as_a_string() -> None:
+    p = arrays()[0]
+    ours = from_arrays(p, initial=0, layout="ours", unreachable="keep")
+    theirs = from_arrays(p.swapaxes(0, 1), initial=0, layout="pymdptoolbox", unreachable="keep")
+    np.testing.assert_array_equal(dense(ours.mdp), dense(theirs.mdp))
+
+
+@pytest.mark.parametrize("junk", ["junk", "", "state, action, next state", "OURS"])
+def test_an_unknown_layout_is_refused_by_name(junk: str) -> None:
+    with pytest.raises(InvalidProblem, match="'ours', 'pymdptoolbox'"):
+        from_arrays(np.full((2, 2, 2), 0.5), initial=0, layout=junk)
+
+
+def test_an_unknown_fate_of_unreachable_states_is_refused_by_every_importer() -> None:
+    with pytest.raises(InvalidProblem, match="'error', 'keep', 'drop'"):
+        from_arrays(np.full((2, 2, 2), 0.5), initial=0, unreachable="junk")
+    table = {0: {0: [(1.0, 0, 0.0, False)]}, 1: {0: [(1.0, 1, 0.0, False)]}}
+    with pytest.raises(InvalidProblem, match="'error', 'keep', 'drop'"):
+        from_gymnasium(table, initial=0, unreachable="junk")
+    with pytest.raises(InvalidProblem, match="1 of 2 states are unreachable"):
+        from_gymnasium(table, initial=0, unreachable="error")
+    assert from_gymnasium(table, initial=0, unreachable="keep").mdp.states == 2
+    assert from_gymnasium(table, initial=0, unreachable="drop").mdp.states == 1

@@ -79,7 +79,7 @@ def test_sums_within_the_tolerance_are_made_exact():
 def test_unreachable_states_are_named_kept_or_dropped():
     with pytest.raises(InvalidProblem, match=r"2 of 4 states are unreachable .*: 2, 3") as caught:
         MDP(TWO_ISLANDS, 0)
-    assert "Unreachable.DROP" in caught.value.fix
+    assert 'unreachable="drop"' in caught.value.fix
     kept = MDP(TWO_ISLANDS, 0, unreachable=Unreachable.KEEP)
     np.testing.assert_array_equal(dense(kept), TWO_ISLANDS)
     np.testing.assert_array_equal(kept.kept, np.arange(4))
@@ -147,7 +147,7 @@ def test_a_wrong_number_of_actions_is_refused(actions):
         (5, "initial state is 5, with 5 states"),
         (-1, "initial state is -1"),
         ([0.5, 0.5], r"shape \(2,\), with 5 states"),
-        ([0.5, 0.5, 0.5, 0, 0], r"sums to 1 \+0.5"),
+        ([0.5, 0.5, 0.5, 0, 0], "sums to 1.5, not 1"),
         ([1.5, -0.5, 0, 0, 0], "state 1 is -0.5"),
         ([np.nan, 1, 0, 0, 0], "state 0 is nan"),
         (0.5, "shape"),
@@ -157,3 +157,39 @@ def test_a_wrong_number_of_actions_is_refused(actions):
 def test_what_is_no_initial_distribution_is_refused(initial, message):
     with pytest.raises(InvalidProblem, match=message):
         MDP(drawn(3), initial)
+
+
+@pytest.mark.parametrize("choice", list(Unreachable))
+def test_what_becomes_of_unreachable_states_can_be_written_as_a_string(choice):
+    if choice is Unreachable.ERROR:
+        with pytest.raises(InvalidProblem, match="2 of 4 states are unreachable"):
+            MDP(TWO_ISLANDS, 0, unreachable="error")
+        return
+    typed = MDP(TWO_ISLANDS, 0, unreachable=str(choice))
+    np.testing.assert_array_equal(dense(typed), dense(MDP(TWO_ISLANDS, 0, unreachable=choice)))
+    assert typed.states == (4 if choice is Unreachable.KEEP else 2)
+
+
+@pytest.mark.parametrize("junk", ["junk", "", "KEEP", "state"])
+def test_an_unknown_fate_of_unreachable_states_is_refused_by_name(junk):
+    with pytest.raises(InvalidProblem, match="'error', 'keep', 'drop'"):
+        MDP(TWO_ISLANDS, 0, unreachable=junk)
+
+
+def test_rows_in_single_precision_are_told_to_be_divided_by_their_sums():
+    p = drawn(3).astype(np.float32)
+    with pytest.raises(InvalidProblem, match="divide every row by its sum"):
+        MDP(p, 0)
+    p = p.astype(np.float64)
+    assert MDP(p / p.sum(axis=-1, keepdims=True), 0).states == len(p)
+
+
+def test_rows_that_are_far_from_distributions_are_not_told_to_be_divided():
+    with pytest.raises(InvalidProblem, match="let states in which the process ends") as caught:
+        MDP(np.zeros((2, 1, 2)), 0)
+    assert "divide" not in str(caught.value)
+
+
+def test_the_sum_of_an_initial_distribution_is_named_as_it_is():
+    with pytest.raises(InvalidProblem, match="sums to 2, not 1"):
+        MDP(TWO_ISLANDS, [1.0, 0.0, 1.0, 0.0])
