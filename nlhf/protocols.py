@@ -121,7 +121,7 @@ class Game(Protocol[S, D]):
     def lipschitz(self) -> float:
         r"""L with :math:`\|F(z) - F(z')\|_\infty \le L \|z - z'\|_1` up to a constant per player.
 
-        Half the range of the payoffs: at most 1/2 for win probabilities.
+        At least half the range of the payoffs: at most 1/2 for win probabilities.
         """
         ...
 

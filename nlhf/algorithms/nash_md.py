@@ -54,7 +54,7 @@ class NashMD:
     the current iterate is σ = 1/s − τ.
 
     Args:
-        step_size: The constant textbook step s ≤ 1/τ, in 1/payoff units; `None` is the decaying
+        textbook_step: The constant step s ≤ 1/τ, in 1/payoff units; `None` is the decaying
             step.
 
     Raises:
@@ -62,12 +62,12 @@ class NashMD:
             step decays and a temperature is zero.
     """
 
-    step_size: float | None = None
+    textbook_step: float | None = None
 
     keeps_equilibrium: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_step_size(self.step_size)
+        check_step_size(self.textbook_step)
 
     def init(self, game: Game[Any, Any], start: Profile[Any]) -> Counted[Any]:
         """Start at the given profile."""
@@ -87,12 +87,12 @@ class NashMD:
     def strength(self, game: Game[Any, Any], steps: int) -> float:
         """Return σ_t, the strength of the current iterate, in payoff units."""
         temperature = least_temperature(game)
-        if self.step_size is not None:
-            strength = 1.0 / self.step_size - temperature
+        if self.textbook_step is not None:
+            strength = 1.0 / self.textbook_step - temperature
             if strength < -1e-9 * temperature:
                 raise HypothesisViolated(
-                    f"step_size {self.step_size:g} gives the current iterate a negative weight: "
-                    f"Nash-MD needs step_size <= 1/temperature = {1.0 / temperature:.6g}",
+                    f"textbook_step {self.textbook_step:g} gives the current iterate a negative "
+                    f"weight: Nash-MD needs textbook_step <= 1/temperature = {1.0 / temperature:.6g}",
                     "take a smaller one, or None for the decaying step",
                 )
             return max(strength, 0.0)
@@ -100,7 +100,7 @@ class NashMD:
             raise HypothesisViolated(
                 "at temperature 0 the decaying step 2/(temperature (t+2)) is infinite: "
                 "nash-md-rate needs temperature > 0",
-                "give the game a positive temperature, or pass a constant step_size",
+                "give the game a positive temperature, or pass a constant textbook_step",
             )
         return temperature * steps / 2.0
 
@@ -111,10 +111,10 @@ class NashMD:
             HypothesisViolated: If the step is constant, T < 1, a temperature is zero, or proximal
                 steps are approximate.
         """
-        if self.step_size is not None or steps < 1:
+        if self.textbook_step is not None or steps < 1:
             raise HypothesisViolated(
                 f"{self!r} after {steps} steps has no bound",
-                "take the decaying step, step_size=None, and at least one step",
+                "take the decaying step, textbook_step=None, and at least one step",
             )
         require_exact_steps(game)
         self.strength(game, 0)

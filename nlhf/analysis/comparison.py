@@ -331,6 +331,8 @@ def _step_size(game: Any, algorithm: Algorithm[Any]) -> float | None:
         return _step_size(game, algorithm.inner)
     if isinstance(algorithm, MirrorDescent | Extragradient | OptimisticMirrorDescent | NashEMA):
         return algorithm.eta(game)
+    if isinstance(algorithm, NashMD):
+        return algorithm.textbook_step
     found: float | None = getattr(algorithm, "step_size", None)
     return found
 

@@ -48,8 +48,8 @@ def method(
 
     Args:
         name: A key of `METHODS`, in capitals or not.
-        step_size: What its class calls `step_size`, of the method inside for a proximal point
-            method; `None` leaves it to the class: for most the largest proven one.
+        step_size: What its class calls `step_size`, or for Nash-MD `textbook_step`; of the method
+            inside for a proximal point method; `None` leaves it to the class: for most the largest proven one.
         unproven: Allow a step size beyond the proven range.
         average: Propose the uniform average of the iterates instead of the last one.
 
@@ -68,7 +68,7 @@ def method(
         inner = MirrorDescent if key in _MAGNET_RESETS else Extragradient
         found: Algorithm[Any] = ProximalPoint(inner(step_size, unproven=unproven))
     else:
-        options = {"step_size": step_size, "unproven": unproven}
+        options = {"step_size": step_size, "textbook_step": step_size, "unproven": unproven}
         taken = {field.name for field in fields(kind)}
         if unproven and "unproven" not in taken:
             raise InvalidProblem(

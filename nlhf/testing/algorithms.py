@@ -4,11 +4,12 @@ import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import isfinite
+from math import isfinite, sqrt
 from typing import Any
 
 import numpy as np
 
+from nlhf.algorithms.rates import ConvergesLinearly, LinearRate
 from nlhf.errors import HypothesisViolated
 from nlhf.protocols import Algorithm, Game
 from nlhf.results import Profile
@@ -24,6 +25,10 @@ _STEPS = 6
 _SAME_STEPS = 50
 _EQUILIBRIUM = 1e-22
 """Duality gap up to which equilibria are known: their distance is of the order of its root."""
+_GAP = 1e-4
+"""Duality gap up to which promises are followed, in units of half the range of the payoffs."""
+_PATIENCE = 2000
+"""Steps after which a promise is not followed any further."""
 
 
 def check_algorithm(
@@ -39,7 +44,11 @@ def check_algorithm(
     Markov decision processes, with a horizon and discounted; and one game of sequences told as a
     bandit, a token tree and a deterministic decision process, in which 50 iterates must be the
     same. An algorithm may refuse a game by `HypothesisViolated`, for instance a step size beyond
-    its proven range; that is noted, but it must not refuse all games.
+    its proven range; that is noted, but it must not refuse all games. One that promises a linear
+    rate (`nlhf.algorithms.rates.ConvergesLinearly`) must keep it: from the references, divergence
+    and duality gap obey their bounds until the promise is a gap of 1e-4, in units of half the
+    range of the payoffs. Where its `rate` raises `HypothesisViolated` nothing is promised, which
+    is noted. Equilibria are known where temperatures are positive and proximal steps exact.
 
     Args:
         algorithm: The algorithm.
@@ -90,6 +99,16 @@ class AlgorithmCase:
         """Return the settings that the algorithm does not refuse."""
         return [setting for setting in self.settings if self.refusal(setting.game) is None]
 
+    def solved(self, probe: Probe) -> list[Setting]:
+        """Return the accepted settings of which the equilibrium is known, the others noted."""
+        known = []
+        for setting in self.accepted():
+            if setting.game.exact_steps and min(setting.game.temperatures) > 0.0:
+                known.append(setting)
+            else:
+                probe.notes.append(f"{probe.clause.name}: no equilibrium known in {setting.name}")
+        return known
+
     def refusal(self, game: Game[Any, Any]) -> str | None:
         """Return why the algorithm refuses a game, or `None` if it does not."""
         try:
@@ -102,6 +121,12 @@ class AlgorithmCase:
 def distance(game: Game[Any, Any], p: Profile[Any], q: Profile[Any]) -> float:
     """Return the largest √(2 KL) between strategies of one player."""
     return max(apart(space, a, b) for space, a, b in zip(game.spaces, p, q, strict=True))
+
+
+def divergence(game: Game[Any, Any], p: Profile[Any], q: Profile[Any]) -> float:
+    """Return KL(p‖q) over all distinct players, in nats."""
+    spaces = zip(game.spaces, p, q, strict=True)
+    return sum(space.divergence(a, b).value for space, a, b in spaces)
 
 
 @cache
@@ -197,7 +222,7 @@ def _resumes(case: AlgorithmCase, probe: Probe) -> None:
 
 def _keeps_equilibrium(case: AlgorithmCase, probe: Probe) -> None:
     most, where = 0.0, "nowhere"
-    for setting in case.accepted():
+    for setting in case.solved(probe):
         exact = equilibrium(setting)
         strays = distance(setting.game, case.last(case.run(setting.game, exact)), exact)
         if case.algorithm.keeps_equilibrium:
@@ -208,6 +233,43 @@ def _keeps_equilibrium(case: AlgorithmCase, probe: Probe) -> None:
         probe.notes.append(
             f"keeps-equilibrium is not claimed: {_STEPS} steps stray by up to {most:.3g} ({where})"
         )
+
+
+def _linear_rate(case: AlgorithmCase, probe: Probe) -> None:
+    if not isinstance(case.algorithm, ConvergesLinearly):
+        return
+    for setting in case.solved(probe):
+        try:
+            rate = case.algorithm.rate(setting.game)
+        except HypothesisViolated as error:
+            probe.notes.append(f"no rate is promised in {setting.name}: {error.found}")
+        else:
+            _follow(case, probe, setting, rate)
+
+
+def _follow(case: AlgorithmCase, probe: Probe, setting: Setting, rate: LinearRate) -> None:
+    """Hold a run from the references against its promise."""
+    game, exact = setting.game, equilibrium(setting)
+    unit = game.lipschitz or 1.0
+    away = divergence(game, exact, game.start())
+    promised = rate.iterations(_GAP * unit, away)
+    steps = min(promised, _PATIENCE)
+    if steps < promised:
+        probe.notes.append(f"{setting.name}: {steps} of {promised} promised steps were followed")
+    state = case.algorithm.init(game, game.start())
+    for t in range(1, steps + 1):
+        state = case.algorithm.step(game, state, _STREAM.child("step", t - 1))
+        if t > 3 and t % 10 and t < steps:
+            continue
+        profile: Profile[Any] = case.algorithm.profile(state)
+        fallen = rate.contraction**t
+        found = sqrt(2.0 * max(divergence(game, exact, profile), 0.0))
+        bound = sqrt(2.0 * rate.divergence * fallen * away)
+        where = f"{setting.name}, step {t} of {promised}"
+        probe.measure(f"{where}, divergence", found, bound + case.tolerance)
+        gap = rate.gap * fallen / rate.contraction * away
+        allowed = gap + case.tolerance * unit
+        probe.measure(f"{where}, gap", setting.judge(profile).bound.high, allowed)
 
 
 def _same_iterates(case: AlgorithmCase, probe: Probe) -> None:
@@ -254,6 +316,12 @@ ALGORITHM_CLAUSES: tuple[Clause[AlgorithmCase], ...] = (
         "keeps-equilibrium",
         "a step from the equilibrium stays there, or keeps_equilibrium = False says it does not",
         _keeps_equilibrium,
+    ),
+    Clause(
+        "linear-rate",
+        "what `rate` promises is kept: D_k <= C q^k D_0 and a duality gap of at most "
+        "M q^(k-1) D_0, from the references on",
+        _linear_rate,
     ),
     Clause(
         "same-iterates",

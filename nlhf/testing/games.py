@@ -6,13 +6,14 @@ proximal steps, and mean payoffs are read off such steps (`nlhf.testing.spaces`)
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import exp, sqrt
 from typing import Any, Generic, TypeVar
 
 from nlhf.algorithms.extragradient import Extragradient
 from nlhf.algorithms.rates import promised_iterations
 from nlhf.certificates import certify
 from nlhf.errors import InvalidProblem
-from nlhf.protocols import Evaluation, Game, Judge
+from nlhf.protocols import Anchors, Evaluation, Game, Judge, Space
 from nlhf.results import Certificate, Profile
 from nlhf.streams import Stream
 from nlhf.testing.clauses import Clause, Probe, Report, examine
@@ -23,6 +24,10 @@ S = TypeVar("S")
 _STREAM = Stream(0, ("nlhf.testing", "game"))
 _SETTLED = 1e-9
 """The duality gap that a long run must reach, in units of half the range of the payoffs."""
+_SHARP = 1e-3
+"""Strength, in the same units, at which steps reach nearly deterministic strategies."""
+_TURNS = 3
+"""From a random pair of profiles this many turns find those that payoffs tell apart best."""
 
 
 def check_game(
@@ -38,6 +43,11 @@ def check_game(
     check its spaces with `check_space` first. Deviations of profiles are :math:`\sqrt{2 KL}`,
     those of payoffs relative to the largest term.
 
+    A Lipschitz constant is refuted by nearly deterministic profiles, found by turns: what
+    responses do the payoffs at two profiles tell apart best, and what profiles do those tell
+    apart? Neither there nor at one profile may payoffs differ by more than it allows. An extreme
+    payoff that no pair of these profiles meets is not seen.
+
     Args:
         game: The game.
         judge: What certifies a profile of it; `certify` by default.
@@ -47,9 +57,15 @@ def check_game(
 
     Raises:
         ContractBroken: At the first clause that the game breaks.
-        InvalidProblem: If there are too few profiles.
+        InvalidProblem: If there are too few profiles, or the game says that its proximal steps
+            are approximate.
     """
     name = type(game).__name__
+    if getattr(game, "exact_steps", True) is False:  # the clauses will say if it is missing
+        raise InvalidProblem(
+            f"proximal steps of this {name} are approximate (exact_steps is False)",
+            "check the game with an exact realiser, and the other one with check_realiser",
+        )
     if profiles is None:
         try:
             profiles = reached(game, 4)
@@ -133,6 +149,11 @@ class GameCase(Generic[S]):
             found.append(case.gain(payoffs.payoffs[i], p[i], q[i], start, self.unit))
         return found
 
+    def sharp(self, payoffs: Evaluation[Any]) -> Profile[S]:
+        """Return nearly deterministic responses, if payoffs are of the order of the unit."""
+        factor = (1.0 + max(self.game.temperatures) / self.unit) / _SHARP
+        return self.game.prox(payoffs * factor, [(self.game.start(), self.unit)])
+
     def improvement(self, p: Profile[S], q: Profile[S]) -> tuple[float, float]:
         """Return what deviations from p to q gain together, and the largest term."""
         start = self.game.start()
@@ -196,6 +217,51 @@ def _references(case: GameCase[S], probe: Probe) -> None:
         probe.measure("no payoff", case.apart(game.prox(None, []), start), case.tolerance)
 
 
+def _several_anchors(case: GameCase[S], probe: Probe) -> None:
+    game, start = case.game, case.game.start()
+    a, b = 0.3 * case.unit, 0.7 * case.unit
+    for where, p, q in case.pairs():
+        f = case.payoffs(p)
+        reached = game.prox(f, [(p, a), (q, b)])
+        turned = game.prox(f, [(q, b), (p, a)])
+        split = game.prox(f, [(p, a / 2), (q, b), (p, a / 2)])
+        probe.measure(f"{where}: q, p", case.apart(turned, reached), case.tolerance)
+        probe.measure(f"{where}: p, q, p", case.apart(split, reached), case.tolerance)
+        for i, space in enumerate(game.spaces):
+            own = [(p[i], a), (q[i], b), (start[i], game.temperatures[i])]
+            expected = space.prox(f.payoffs[i], own).strategy
+            distance = apart(space, reached[i], expected)
+            probe.measure(f"{where}, player {i}", distance, case.tolerance)
+
+
+def _no_payoff(case: GameCase[S], probe: Probe) -> None:
+    game, start = case.game, case.game.start()
+    for where, p, q in case.pairs():
+        for anchors in ([(p, case.unit)], [(p, 0.3 * case.unit), (q, 0.7 * case.unit)]):
+            reached = game.prox(None, anchors)
+            for i, space in enumerate(game.spaces):
+                own = [(z[i], strength) for z, strength in anchors]
+                own += [(start[i], game.temperatures[i])] if game.temperatures[i] else []
+                for other in (p[i], q[i], start[i]):
+                    deviation, scale = _off_centre(space, reached[i], own, other)
+                    total = sum(strength for _, strength in own)
+                    allowed = case.tolerance * (scale + case.tolerance * total)
+                    probe.measure(
+                        f"{where}, {len(anchors)} anchors, player {i}", deviation, allowed
+                    )
+
+
+def _off_centre(space: Space[S, Any], p: S, anchors: Anchors[S], q: S) -> tuple[float, float]:
+    r"""Return by how much Σ s_k KL(q‖a_k) = Σ s_k KL(p‖a_k) + (Σ s_k) KL(q‖p) is off.
+
+    It holds for all q if and only if p minimises the sum of the pulls.
+    """
+    pulls = [s * space.divergence(q, a).value for a, s in anchors]
+    least = [s * space.divergence(p, a).value for a, s in anchors]
+    lead = sum(s for _, s in anchors) * space.divergence(q, p).value
+    return abs(sum(pulls) - sum(least) - lead), max(*pulls, *least, lead)
+
+
 def _affine(case: GameCase[S], probe: Probe) -> None:
     for where, p, q in case.pairs():
         for weight in (0.5, 0.9):
@@ -214,14 +280,41 @@ def _zero_sum(case: GameCase[S], probe: Probe) -> None:
 
 
 def _lipschitz(case: GameCase[S], probe: Probe) -> None:
+    r"""Find ⟨F(z) − F(z'), p − q⟩ > L ‖z − z'‖₁ ‖p − q‖₁, one player's strategy changed."""
     game = case.game
-    for where, p, q in case.pairs():
-        change = case.payoffs(p) - case.payoffs(q)
-        ends = [game.prox(change * c, [(game.start(), 0.1 * case.unit)]) for c in (1.0, -1.0)]
-        far = sum(apart(s, a, b) for s, a, b in zip(game.spaces, p, q, strict=True))
-        for i, (gain, term) in enumerate(case.gains(change, ends[0], ends[1])):
-            bound = game.lipschitz * far * apart(game.spaces[i], ends[0][i], ends[1][i])
-            probe.measure(f"{where}, player {i}", abs(gain), bound + case.tolerance * term)
+    for where, z, other in case.pairs():
+        for turn in range(_TURNS):
+            for i, space in enumerate(game.spaces):
+                change = case.payoffs(z) - case.payoffs((*z[:i], other[i], *z[i + 1 :]))
+                p, q = case.sharp(change), case.sharp(change * -1.0)
+                far = _at_most_apart(space, z[i], other[i])
+                for k, (gain, term) in enumerate(case.gains(change, p, q)):
+                    bound = game.lipschitz * far * _at_most_apart(game.spaces[k], p[k], q[k])
+                    noise = case.tolerance * (term + case.tolerance * case.unit)
+                    probe.measure(f"{where}, turn {turn}, player {k}", abs(gain), bound + noise)
+            for told, profile in (("first", z), ("second", other)):
+                _half_range(case, probe, f"{where}, turn {turn}, the {told}", profile)
+            change = case.payoffs(z) - case.payoffs(other)
+            z, other = case.sharp(change), case.sharp(change * -1.0)
+
+
+def _half_range(case: GameCase[S], probe: Probe, where: str, profile: Profile[S]) -> None:
+    """Find ⟨F(z), p − q⟩ > L ‖p − q‖₁: bounds on KL(z*‖start) need L to be that large too."""
+    payoffs = case.payoffs(profile)
+    p, q = case.sharp(payoffs), case.sharp(payoffs * -1.0)
+    for k, (gain, term) in enumerate(case.gains(payoffs, p, q)):
+        bound = case.game.lipschitz * _at_most_apart(case.game.spaces[k], p[k], q[k])
+        probe.measure(f"{where}, player {k}", abs(gain), bound + case.tolerance * term)
+
+
+def _at_most_apart(space: Space[S, Any], p: S, q: S) -> float:
+    r"""Return a bound on ‖p − q‖₁ by the inequalities of Pinsker and of Bretagnolle and Huber.
+
+    Their squares are concave in KL. So the bound holds for root mean squares over contexts, and
+    so does a Lipschitz constant of every context, by the inequality of Cauchy and Schwarz.
+    """
+    least = max(min(space.divergence(p, q).value, space.divergence(q, p).value), 0.0)
+    return sqrt(min(2.0 * least, 4.0 * (1.0 - exp(-least))))
 
 
 def _gap_not_negative(case: GameCase[S], probe: Probe) -> None:
@@ -312,6 +405,17 @@ GAME_CLAUSES: tuple[Clause[GameCase[Any]], ...] = (
         "temperature; without payoff and anchors it is the start",
         _references,
     ),
+    Clause(
+        "several-anchors",
+        "prox is that of the spaces with every anchor, whatever their order; one may be split",
+        _several_anchors,
+    ),
+    Clause(
+        "no-payoff",
+        "without payoff prox minimises the pulls of the anchors and the start together: for all "
+        "q, sum s_k KL(q|a_k) is more by (sum s_k) KL(q|p)",
+        _no_payoff,
+    ),
     Clause("affine-in-mixtures", "F(sum w_k z_k) = sum w_k F(z_k), up to constants", _affine),
     Clause(
         "zero-sum",
@@ -320,7 +424,8 @@ GAME_CLAUSES: tuple[Clause[GameCase[Any]], ...] = (
     ),
     Clause(
         "lipschitz",
-        "payoffs change by at most lipschitz times the distance of the profiles",
+        "payoffs change by at most lipschitz times the distance of the profiles, and their range "
+        "is at most twice that",
         _lipschitz,
     ),
     Clause("gap-not-negative", "the duality gap is finite and not negative", _gap_not_negative),

@@ -1,7 +1,7 @@
 r"""The contract of a realiser: honest about how far it is from the proximal point it stands for."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum, unique
 from functools import partial
 from typing import Any
@@ -17,6 +17,11 @@ from nlhf.testing.clauses import Clause, Probe, Report, examine
 from nlhf.testing.instances import ProcessInstance, processes
 from nlhf.testing.spaces import apart
 
+_SHARP = 1e-3
+"""Payoffs of order 1 over this strength are exponents of nearly deterministic policies."""
+_DIFFERENT = 1e-3
+"""Policies further apart than this are different."""
+
 
 @unique
 class Claim(StrEnum):
@@ -25,7 +30,13 @@ class Claim(StrEnum):
     EXACT = "exact"
     """It is the proximal point."""
     FIXED_POINTS = "fixed points"
-    """It stays where the proximal point would stay: algorithms end in the same place."""
+    """A step stays at its first anchor where the proximal point would stay, and only there.
+
+    Methods whose every step rests at the equilibrium (mirror descent, extragradient, the proximal
+    point method) then have the same resting points. Others need not: the half step of Nash-MD
+    moves even at the equilibrium, so with a constant step size Nash-MD ends elsewhere. Nothing is
+    said of rates, nor that a method arrives.
+    """
     APPROXIMATE = "approximate"
     """Nothing, beyond its residual."""
 
@@ -106,6 +117,20 @@ class RealiserCase:
             for i, payoff in enumerate(instance.payoffs):
                 anchors = [(instance.policies[i], 0.3), (instance.policies[2], 0.7)]
                 yield Step(f"{instance.name}, payoff {i}", instance, space, payoff, anchors)
+
+    def hard_steps(self) -> Iterator[Step]:
+        """Steps without payoff, of small strength, and from a nearly deterministic anchor."""
+        for step in self.steps():
+            instance, (first, second) = step.instance, step.anchors
+            if step.payoff is not instance.payoffs[0]:
+                continue
+            small = [(policy, _SHARP * strength) for policy, strength in step.anchors]
+            sharp = SoftBellman().realise(instance.process, step.payoff, small)
+            yield replace(step, where=f"{step.where} left out", payoff=None)
+            yield replace(step, where=f"{step.where}, small strengths", anchors=small)
+            anchors = [(sharp, 0.3), second]
+            yield replace(step, where=f"{step.where}, a sharp anchor", anchors=anchors)
+            yield replace(step, where=f"{step.where}, sharp", anchors=[(sharp, _SHARP), first])
 
     def realise(self, instance: ProcessInstance, payoff: Any, anchors: Anchors[Policy]) -> Policy:
         """Return what stands for the proximal point."""
@@ -195,9 +220,16 @@ def _constant_shift(case: RealiserCase, probe: Probe) -> None:
     _unchanged(case, probe, lambda step: (step.payoff + step.instance.constant * 5.0, step.anchors))
 
 
+def _no_payoff(case: RealiserCase, probe: Probe) -> None:
+    for step in case.steps():
+        none = case.realise(step.instance, None, step.anchors)
+        zero = case.realise(step.instance, step.payoff * 0.0, step.anchors)
+        probe.measure(step.where, apart(step.space, none, zero), case.tolerance)
+
+
 def _residual(case: RealiserCase, probe: Probe) -> None:
     most = 0.0
-    for step in case.steps():
+    for step in (*case.steps(), *case.hard_steps()):
         best = SoftBellman().realise(step.instance.process, step.payoff, step.anchors)
         prox = step.space.prox(step.payoff, step.anchors)
         lacking, scale = step.lead(best, prox.strategy)
@@ -222,9 +254,27 @@ def _fixed_points(case: RealiserCase, probe: Probe) -> None:
         probe.notes.append(f"fixed points are not claimed; they are left by up to {most:.3g}")
 
 
+def _other_fixed_points(case: RealiserCase, probe: Probe) -> None:
+    """No policy but the proximal point of {μ: τ} is that of {itself: s, μ: τ}."""
+    if case.claim is Claim.APPROXIMATE:
+        return
+    for step in case.steps():
+        process, (reference, _) = step.instance.process, step.anchors[1]
+        for payoff in (step.payoff, None):
+            best = SoftBellman().realise(process, payoff, [(reference, 0.3)])
+            for i, policy in enumerate(step.instance.policies):
+                if apart(step.space, policy, best) <= _DIFFERENT:
+                    continue
+                found = case.realise(step.instance, payoff, [(policy, 0.5), (reference, 0.3)])
+                moved = apart(step.space, found, policy)
+                told = " without it" if payoff is None else ""
+                where = f"{step.where}, policy {i}{told}"
+                probe.require(where, moved > case.tolerance, f"it moves by {moved:.3g} only")
+
+
 def _exact(case: RealiserCase, probe: Probe) -> None:
     most = 0.0
-    for step in case.steps():
+    for step in (*case.steps(), *case.hard_steps()):
         found = case.realise(step.instance, step.payoff, step.anchors)
         for i, policy in enumerate(step.instance.policies):
             value, scale = step.lead(found, policy)
@@ -254,6 +304,7 @@ REALISER_CLAUSES: tuple[Clause[RealiserCase], ...] = (
         "joint-scaling", "scale the payoff and all strengths together: no change", _joint_scaling
     ),
     Clause("constant-shift", "a constant added to every trajectory's payoff", _constant_shift),
+    Clause("no-payoff", "a payoff of None is the zero payoff", _no_payoff),
     Clause(
         "residual",
         "the reported residual is what the objective lacks, over the sum of the strengths",
@@ -264,6 +315,11 @@ REALISER_CLAUSES: tuple[Clause[RealiserCase], ...] = (
         "a proximal point that the exact step would not leave is not left; claim no more than "
         "APPROXIMATE otherwise",
         _fixed_points,
+    ),
+    Clause(
+        "other-fixed-points",
+        "no other policy is stayed at; claim no more than APPROXIMATE otherwise",
+        _other_fixed_points,
     ),
     Clause(
         "exact",

@@ -28,6 +28,8 @@ Pairing = Callable[[Any, S, S], float]
 """The difference ⟨g, p − q⟩ of the mean payoffs of two strategies, in payoff units."""
 
 _STRENGTHS = (0.3, 2.0)
+_SMALL = (1e-2, 1e-5)
+"""Strengths relative to payoffs: the exponents reach hundreds and hundreds of thousands."""
 
 
 def check_space(
@@ -44,6 +46,10 @@ def check_space(
     A space whose proximal steps all report an exact residual of 0 must satisfy every identity. If
     it reports more, the identities are not asked of it; instead none of the other strategies may
     be better than the one it returned by more than the strength times the residual.
+
+    What cannot be seen without a pairing is the unit of payoffs against divergences. A divergence
+    of c KL with c < 1 is right in the space that has one more prompt, of weight 1 − c, with a
+    single response; the proximal steps are then those of the payoffs c g.
 
     Deviations of strategies are :math:`\sqrt{2 KL}`, an upper bound on the distance in total
     variation; those of payoffs and divergences are relative to the largest term.
@@ -96,11 +102,12 @@ class SpaceCase(Generic[S]):
         """Return the strategy of a proximal step."""
         return self.space.prox(payoff, anchors).strategy
 
-    def steps(self) -> Iterator[tuple[str, Any, list[tuple[S, float]]]]:
-        """Every payoff with two anchors."""
+    def steps(self, strength: float = 1.0) -> Iterator[tuple[str, Any, list[tuple[S, float]]]]:
+        """Every payoff with two anchors, of this strength together."""
         for i, payoff in enumerate(self.payoffs):
             p, q = self.strategies[i % 2], self.strategies[2]
-            yield f"payoff {i}, anchors {i % 2} and 2", payoff, [(p, 0.3), (q, 0.7)]
+            where = f"payoff {i}, anchors {i % 2} and 2 of strength {strength}"
+            yield where, payoff, [(p, 0.3 * strength), (q, 0.7 * strength)]
 
     def gain(self, payoff: Any, p: S, q: S, anchor: S, strength: float) -> tuple[float, float]:
         """Return ⟨g, p − q⟩ from a proximal step, and its largest term."""
@@ -248,9 +255,9 @@ def _linear_payoff(case: SpaceCase[S], probe: Probe) -> None:
     for i, payoff in enumerate(case.payoffs):
         value, scale = case.gain(payoff, p, q, case.strategies[0], 1.0)
         for j, anchor in enumerate(case.strategies):
-            for strength in _STRENGTHS:
+            for strength in (*_STRENGTHS, *(abs(value) * small for small in _SMALL if value)):
                 other, terms = case.gain(payoff, p, q, anchor, strength)
-                where = f"payoff {i}, anchor {j} of strength {strength}"
+                where = f"payoff {i}, anchor {j} of strength {strength:.3g}"
                 probe.measure(where, abs(other - value) / max(scale, terms), case.tolerance)
         if case.pairing is not None:
             known = case.pairing(payoff, p, q)
@@ -275,7 +282,7 @@ def _maximiser(case: SpaceCase[S], probe: Probe) -> None:
 
     An inexact step p' has τ KL(p'‖p) less than the best, which its residual bounds.
     """
-    for where, payoff, anchors in case.steps():
+    for where, payoff, anchors in (*case.steps(), *case.steps(_SMALL[0])):
         prox, total = case.space.prox(payoff, anchors), sum(strength for _, strength in anchors)
         further = [(prox.strategy, total), (prox.strategy, 4.0 * total), (case.strategies[1], 0.5)]
         tilted = [case.step(payoff, [anchor]) for anchor in further]

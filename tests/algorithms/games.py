@@ -13,7 +13,7 @@ ONE_PER_METHOD = (
     nlhf.Extragradient(),
     nlhf.OptimisticMirrorDescent(),
     nlhf.NashMD(),
-    nlhf.NashMD(step_size=0.3),
+    nlhf.NashMD(textbook_step=0.3),
     nlhf.NashEMA(decay=0.7),
     nlhf.ProximalPoint(nlhf.MirrorDescent(), strength=0.2, inner_steps=7),
     nlhf.Average(nlhf.OptimisticMirrorDescent()),

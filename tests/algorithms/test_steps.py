@@ -41,7 +41,7 @@ def test_no_step_of_mirror_descent_is_proven_at_temperature_zero():
 
 
 def test_nash_md_refuses_a_step_that_overshoots_the_reference():
-    with pytest.raises(HypothesisViolated, match="step_size <= 1/temperature = 10"):
+    with pytest.raises(HypothesisViolated, match="textbook_step <= 1/temperature = 10"):
         nlhf.solve(WARM, nlhf.NashMD(10.1))
     assert nlhf.NashMD(10.0).strength(WARM, 3) == 0.0
 

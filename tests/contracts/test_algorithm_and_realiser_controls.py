@@ -8,6 +8,7 @@ import pytest
 
 import nlhf
 from nlhf.algorithms.published import Extragradient, MirrorDescent, NashMD, OptimisticMirrorDescent
+from nlhf.algorithms.rates import LinearRate
 from nlhf.errors import ContractBroken, HypothesisViolated
 from nlhf.numerics import log_normalise
 from nlhf.protocols import Prox
@@ -23,9 +24,12 @@ from nlhf.testing import (
     check_realiser,
     processes,
     same_game,
+    settings,
 )
 
 INNER = MirrorDescent()
+SETTINGS = tuple(s for s in settings() if s.name in ("bandit", "zero-sum", "token tree"))
+ALIKE = (same_game(0.05),)
 
 
 class Wrong:
@@ -128,13 +132,31 @@ class HidesAFunction(Wrong):
 
 class ClaimsTooMuch(Wrong):
     def init(self, game, start):
-        return NashMD(step_size=0.2).init(game, start)
+        return NashMD(textbook_step=0.2).init(game, start)
 
     def step(self, game, state, stream):
-        return NashMD(step_size=0.2).step(game, state, stream)
+        return NashMD(textbook_step=0.2).step(game, state, stream)
 
     def profile(self, state):
         return NashMD().profile(state)
+
+
+class NeverMoves(Wrong):
+    """It keeps the equilibrium, of course, and promises more than anybody."""
+
+    def step(self, game, state, stream):
+        return state
+
+    def rate(self, game):
+        return LinearRate(0.01, 1.0, 1e-9)
+
+
+class PromisesTooMuch(Wrong):
+    """Ten times the rate that is proven."""
+
+    def rate(self, game):
+        proven = INNER.rate(game)
+        return replace(proven, contraction=proven.contraction**10)
 
 
 class AveragesArrays(Wrong):
@@ -167,19 +189,39 @@ ALGORITHM_CONTROLS = {
     OverwritesItsState: "state-kept",
     HidesAFunction: "resumes",
     ClaimsTooMuch: "keeps-equilibrium",
+    NeverMoves: "linear-rate",
+    PromisesTooMuch: "linear-rate",
     AveragesArrays: "same-iterates",
 }
 
 
 def test_the_algorithm_that_is_made_wrong_is_right():
-    check_algorithm(Wrong())
+    check_algorithm(Wrong(), SETTINGS, ALIKE)
 
 
 @pytest.mark.parametrize(("method", "clause"), ALGORITHM_CONTROLS.items(), ids=lambda x: str(x))
 def test_control_a_wrong_algorithm_is_caught_by_its_clause(method, clause):
     with pytest.raises(ContractBroken) as caught:
-        check_algorithm(method())
+        check_algorithm(method(), SETTINGS, ALIKE)
     assert caught.value.clause == clause
+
+
+def test_where_no_rate_is_promised_and_no_equilibrium_known_is_noted():
+    tree = next(s for s in SETTINGS if s.name == "token tree")
+    rough = nlhf.TrajectoryGame(
+        tree.game.process,
+        tree.game.preference,
+        tree.game.reference,
+        tree.game.temperature,
+        realiser=nlhf.PolicyMirrorDescent(),
+    )
+    chosen = (*SETTINGS, replace(tree, name="rough", game=rough))
+    report = check_algorithm(MirrorDescent(5.0, unproven=True), chosen, ())
+    notes = "\n".join(report.notes)
+    assert "linear-rate: no equilibrium known in rough" in notes
+    assert "no rate is promised in bandit: " in notes
+    assert not report.finding("linear-rate").measured
+    assert report.finding("keeps-equilibrium").measured == len(SETTINGS)
 
 
 def test_every_clause_of_algorithms_has_a_control():
@@ -212,7 +254,7 @@ def test_a_method_may_not_refuse_one_game_in_one_setting_only():
             return super().init(game, start)
 
     with pytest.raises(ContractBroken, match="deterministic MDP only") as caught:
-        check_algorithm(Picky())
+        check_algorithm(Picky(), SETTINGS, ALIKE)
     assert caught.value.clause == "same-iterates"
 
 
@@ -265,8 +307,28 @@ class ExponentsForStrengths:
 class SeesTheLevel:
     def realise(self, process, payoff, anchors):
         if payoff is not None:
-            payoff = payoff * (payoff.leaves.mean() / payoff.size)
+            payoff = payoff * (payoff.leaves.mean() / payoff.size.max())
         return exact(process, payoff, anchors)
+
+
+class FirstAnchorWithoutPayoff:
+    """Nash-MD's half step is lost."""
+
+    def realise(self, process, payoff, anchors):
+        found = exact(process, payoff, anchors)
+        return found if payoff is not None else next(p for p, s in anchors if s > 0.0)
+
+
+class Stays:
+    def realise(self, process, payoff, anchors):
+        found = exact(process, payoff, anchors)
+        return anchors[0][0] if len(anchors) > 1 else found
+
+
+class FloorsLogProbabilities:
+    def realise(self, process, payoff, anchors):
+        floored = [(nlhf.Policy(np.maximum(p.log_probabilities, -25.0)), s) for p, s in anchors]
+        return exact(process, payoff, floored)
 
 
 REALISER_CONTROLS = {
@@ -278,7 +340,10 @@ REALISER_CONTROLS = {
     CountsZeros: ("zero-strength", Claim.APPROXIMATE),
     ExponentsForStrengths: ("joint-scaling", Claim.APPROXIMATE),
     SeesTheLevel: ("constant-shift", Claim.APPROXIMATE),
+    FirstAnchorWithoutPayoff: ("no-payoff", Claim.EXACT),
     nlhf.TokenwiseMixture: ("fixed-points", Claim.FIXED_POINTS),
+    Stays: ("other-fixed-points", Claim.FIXED_POINTS),
+    FloorsLogProbabilities: ("exact", Claim.EXACT),
     nlhf.PolicyMirrorDescent: ("exact", Claim.EXACT),
 }
 

@@ -16,7 +16,7 @@ from nlhf.spaces.anchors import total_strength
 from nlhf.spaces.realisers import TokenwiseMixture
 from nlhf.spaces.simplex import Simplex
 from nlhf.testing import GAME_CLAUSES, SPACE_CLAUSES, check_game, check_space, processes, settings
-from nlhf.testing.instances import random_policy
+from nlhf.testing.instances import random_policy, random_preference
 from nlhf.testing.realisers import mean_payoff, space_of
 
 ZERO = Bound.exact(0.0, Units.NATS)
@@ -127,6 +127,22 @@ class TiltsByTheAnchor(Wrong):
         return self.inner.prox(payoff, anchors)
 
 
+class ClipsExponents(Wrong):
+    """Payoffs over strengths beyond 40 are cut off."""
+
+    def prox(self, payoff, anchors):
+        total = total_strength([s for _, s in anchors])
+        if payoff is not None:
+            centred = payoff - payoff.mean(axis=-1, keepdims=True)
+            payoff = np.clip(centred / total, -40.0, 40.0) * total
+        return self.inner.prox(payoff, anchors)
+
+
+class HalfTheDivergence(Wrong):
+    def divergence(self, p, q):
+        return Bound.exact(0.5 * self.inner.divergence(p, q).value, Units.NATS)
+
+
 class LikesExtremes(Wrong):
     def prox(self, payoff, anchors):
         if payoff is not None:
@@ -163,6 +179,7 @@ SPACE_CONTROLS = {
     ExponentsForStrengths: "joint-scaling",
     SeesTheLevel: "constant-shift",
     TiltsByTheAnchor: "linear-payoff",
+    ClipsExponents: "linear-payoff",
     LikesExtremes: "payoff-algebra",
     CountsWeightsOfZero: "mixture-weights",
     GeometricMixtures: "mixture-identity",
@@ -181,6 +198,19 @@ def test_control_a_wrong_space_is_caught_by_its_clause(space, clause):
     assert caught.value.clause == clause
     assert repr(clause) in caught.value.found
     assert space.__name__ in caught.value.found
+
+
+def test_the_unit_of_divergences_is_seen_by_a_pairing_only():
+    """Half the KL is that of as many prompts again, each with one response only."""
+    check_space(HalfTheDivergence(), *materials(), constant=np.ones((3, 4)))
+
+    def pairing(g, p, q):
+        return float((g * (p.probabilities - q.probabilities)).sum(axis=1) @ WEIGHTS)
+
+    check_space(Wrong(), *materials(), pairing=pairing)
+    with pytest.raises(ContractBroken) as caught:
+        check_space(HalfTheDivergence(), *materials(), pairing=pairing)
+    assert caught.value.clause == "linear-payoff"
 
 
 @dataclass
@@ -290,8 +320,34 @@ class Cooperative(nlhf.ZeroSumGame):
         return Evaluation((row, -column))
 
 
+class FirstAnchorOnly(nlhf.PreferenceGame):
+    def prox(self, evaluation, anchors):
+        return super().prox(evaluation, anchors[:1])
+
+
+class AnchorWithoutPayoff(nlhf.PreferenceGame):
+    """Nash-MD's half step is lost."""
+
+    def prox(self, evaluation, anchors):
+        if evaluation is None and len(anchors) == 1:
+            return anchors[0][0]
+        return super().prox(evaluation, anchors)
+
+
 class UnderstatedLipschitz(nlhf.PreferenceGame):
     lipschitz = 0.02
+
+
+class HalfLipschitz(nlhf.PreferenceGame):
+    @property
+    def lipschitz(self):
+        return 0.5 * super().lipschitz
+
+
+class HalfLipschitzTree(nlhf.TrajectoryGame):
+    @property
+    def lipschitz(self):
+        return 0.5 * super().lipschitz
 
 
 def judging(game, change):
@@ -310,6 +366,8 @@ def vague(certificate):
 
 
 REGULAR = nlhf.PreferenceGame(P, MU, TAU)
+CYCLE = np.array([[0.5, 1.0, 0.0], [0.0, 0.5, 1.0], [1.0, 0.0, 0.5]])
+TREE = settings()[4].game
 HARD = nlhf.PreferenceGame(P, MU)
 GAME_CONTROLS = {
     "no Lipschitz constant": ("shape", NoLipschitz(P, MU, TAU), None),
@@ -321,6 +379,15 @@ GAME_CONTROLS = {
     "geometric mixtures": ("affine-in-mixtures", GeometricProfiles(P, MU, TAU), None),
     "not complementary": ("zero-sum", NotComplementary(P, MU, TAU), None),
     "cooperation": ("zero-sum", Cooperative(P[:3], temperatures=(TAU, TAU)), None),
+    "anchors forgotten": ("several-anchors", FirstAnchorOnly(P, MU, TAU), None),
+    "no pull without payoff": ("no-payoff", AnchorWithoutPayoff(P, MU, TAU), None),
+    "half the Lipschitz constant": ("lipschitz", HalfLipschitz(P, MU, TAU), None),
+    "half of that of a cycle": ("lipschitz", HalfLipschitz(CYCLE, [0.5, 0.3, 0.2], 0.05), None),
+    "half of that of a tree": (
+        "lipschitz",
+        HalfLipschitzTree(TREE.process, TREE.preference, TREE.reference, TAU),
+        None,
+    ),
     "Lipschitz constant understated": ("lipschitz", UnderstatedLipschitz(P, MU, TAU), None),
     "negative gap": (
         "gap-not-negative",
@@ -343,6 +410,33 @@ def test_control_a_wrong_game_is_caught_by_its_clause(clause, game, judge):
     with pytest.raises(ContractBroken) as caught:
         check_game(game, judge)
     assert caught.value.clause == clause
+
+
+def test_a_game_of_approximate_steps_is_not_checked_but_one_that_denies_them_is_caught():
+    arguments = (TREE.process, TREE.preference, TREE.reference, TAU)
+    with pytest.raises(nlhf.NlhfError, match="approximate"):
+        check_game(nlhf.TrajectoryGame(*arguments, realiser=TokenwiseMixture()))
+    lying = nlhf.TrajectoryGame(*arguments)
+    object.__setattr__(lying.spaces[0], "realiser", TokenwiseMixture())
+    with pytest.raises(ContractBroken) as caught:
+        check_game(lying)
+    assert caught.value.clause == "no-payoff"
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 8])
+def test_a_lipschitz_constant_is_refuted_if_and_only_if_it_is_wrong(n):
+    """Half the range of what the responses earn against a pure one, at most."""
+    generator = nlhf.Stream(5, ("lipschitz",)).generator()
+    matrix = random_preference(generator, n)
+
+    class Stated(nlhf.PreferenceGame):
+        lipschitz = 1.0001 * float(np.ptp(matrix, axis=0).max()) / 2.0
+
+    check_game(Stated(matrix, temperature=TAU))
+    Stated.lipschitz *= 0.95
+    with pytest.raises(ContractBroken) as caught:
+        check_game(Stated(matrix, temperature=TAU))
+    assert caught.value.clause == "lipschitz"
 
 
 def test_every_clause_of_games_has_a_control():

@@ -16,7 +16,7 @@ LINEAR = (MirrorDescent(), Extragradient(), OptimisticMirrorDescent())
 METHODS = (
     *LINEAR,
     NashMD(),
-    NashMD(step_size=0.2),
+    NashMD(textbook_step=0.2),
     NashEMA(),
     ProximalPoint(inner_steps=4),
     ProximalPoint(MirrorDescent(), strength=0.2, inner_steps=3),

@@ -31,7 +31,7 @@ def test_the_exact_equilibrium_is_a_fixed_point(method, name, exact):
 def test_constant_step_nash_md_settles_beside_the_equilibrium(name, exact):
     """Mixing with the reference leaves a bias of exploitability at most m²/(32 τ³), m = sτ."""
     game, step = SETTINGS[name].game, 0.5
-    method = NashMD(step_size=step)
+    method = NashMD(textbook_step=step)
     state = method.init(game, exact[name])
     for t in range(300):
         before = method.profile(state)
@@ -49,7 +49,7 @@ def test_constant_step_nash_md_settles_beside_the_equilibrium(name, exact):
 def test_what_wraps_a_method_keeps_the_equilibrium_only_if_the_method_does(outer):
     setting = SETTINGS["bandit"]
     exact = nlhf.solve(setting.game).profile
-    method = outer(NashMD(step_size=0.2))
+    method = outer(NashMD(textbook_step=0.2))
     state = method.init(setting.game, exact)
     for t in range(5):
         state = method.step(setting.game, state, nlhf.Stream(0).child("step", t))
