@@ -92,7 +92,8 @@ class NashMD:
             if strength < -1e-9 * temperature:
                 raise HypothesisViolated(
                     f"textbook_step {self.textbook_step:g} gives the current iterate a negative "
-                    f"weight: Nash-MD needs textbook_step <= 1/temperature = {1.0 / temperature:.6g}",
+                    "weight: Nash-MD needs textbook_step <= 1/temperature = "
+                    f"{1.0 / temperature:.6g}",
                     "take a smaller one, or None for the decaying step",
                 )
             return max(strength, 0.0)

@@ -49,7 +49,8 @@ def method(
     Args:
         name: A key of `METHODS`, in capitals or not.
         step_size: What its class calls `step_size`, or for Nash-MD `textbook_step`; of the method
-            inside for a proximal point method; `None` leaves it to the class: for most the largest proven one.
+            inside for a proximal point method; `None` leaves it to the class: for most the largest
+            proven one.
         unproven: Allow a step size beyond the proven range.
         average: Propose the uniform average of the iterates instead of the last one.
 
