@@ -21,15 +21,23 @@ _NARROW = 110
 """Below this width the comparison with Bradley-Terry has no room."""
 
 
+class _Printer(Console):
+    """A console that leaves a reader who went away to `nlhf.cli.main`, like any other output."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the error again instead of ending the process with exit code 1."""
+        raise BrokenPipeError
+
+
 def plain_console(width_of_files: int) -> Console:
     """Return a console that prints names as they are: no markup, no emoji codes.
 
     Without a terminal there is no width to fit into, and `width_of_files` cuts nothing.
     """
-    console = Console(markup=False, emoji=False, highlight=False)
+    console = _Printer(markup=False, emoji=False, highlight=False)
     if console.is_terminal:
         return console
-    return Console(markup=False, emoji=False, highlight=False, width=width_of_files)
+    return _Printer(markup=False, emoji=False, highlight=False, width=width_of_files)
 
 
 def print_analysis(analysis: Analysis | VoteAnalysis, reading: float) -> None:
