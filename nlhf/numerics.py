@@ -6,7 +6,7 @@ normalisation of a vector without any mass, which has none.
 """
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 EPSILON = float(np.finfo(np.float64).eps)
 """Spacing of float64 at 1."""
@@ -54,6 +54,15 @@ def normalise(
         logs -= np.log(total)
         probabilities /= total
     return logs, probabilities
+
+
+def log_certain(
+    choice: Int[np.ndarray, "*batch"], actions: int
+) -> Float[np.ndarray, "*batch action"]:
+    """Return the log-distributions that play the chosen one of so many actions for certain."""
+    logs = np.full((*choice.shape, actions), -np.inf)
+    np.put_along_axis(logs, choice[..., None], 0.0, axis=-1)
+    return logs
 
 
 def log_of(probabilities: Float[np.ndarray, "*batch action"]) -> Float[np.ndarray, "*batch action"]:

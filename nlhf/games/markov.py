@@ -1,5 +1,6 @@
 """Preference games on Markov decision processes: preferences that add up over steps."""
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,12 @@ from numpy.typing import ArrayLike
 from nlhf.errors import InvalidProblem, Unsupported
 from nlhf.games.payoffs import DensePayoff, Payoff
 from nlhf.games.preference import LowRankPreference, checked_preference
-from nlhf.games.sequential import SequentialGame
+from nlhf.games.sequential import SequentialGame, checked_process
 from nlhf.results import float_array
 from nlhf.spaces.discounted import Discounted
 from nlhf.spaces.duals import StepPayoff
 from nlhf.spaces.histories import Histories
 from nlhf.spaces.markov import FiniteHorizon
-from nlhf.spaces.mdp import MDP
 from nlhf.spaces.policy import Policy
 from nlhf.spaces.process import Process
 from nlhf.spaces.realisers import Realiser, SoftBellman
@@ -65,42 +65,37 @@ class MarkovGame(SequentialGame):
         temperature: float = 0.0,
         realiser: Realiser | None = None,
     ) -> None:
-        if isinstance(process, MDP):
+        played = checked_process(
+            process,
+            of_mdp="pass FiniteHorizon(mdp, horizon) or Discounted(mdp, discount)",
+            of_other="pass FiniteHorizon(mdp, horizon) or Discounted(mdp, discount)",
+        )
+        if isinstance(played, TokenTree | Histories):
             raise Unsupported(
-                "an MDP does not say for how long it is played",
-                "pass FiniteHorizon(mdp, horizon) or Discounted(mdp, discount)",
-            )
-        if not isinstance(process, TokenTree | Histories | FiniteHorizon | Discounted):
-            raise Unsupported(
-                f"the process is of type {type(process).__name__}",
-                "pass FiniteHorizon(mdp, horizon) or Discounted(mdp, discount)",
-            )
-        if isinstance(process, TokenTree | Histories):
-            raise Unsupported(
-                f"a {type(process).__name__} has leaves, and no states that come again",
+                f"a {type(played).__name__} has leaves, and no states that come again",
                 "use TrajectoryGame, with a preference over the leaves",
             )
-        if isinstance(process, Discounted) and final is not None:
+        if isinstance(played, Discounted) and final is not None:
             raise Unsupported(
                 "a discounted process is compared by the steps at which it stops, and has no "
                 "last state beside them",
                 "pass step, with rows that depend on the state only",
             )
         self.final_weight = _checked_weight(step is not None, final is not None, final_weight)
-        states, actions = process.mdp.states, process.mdp.actions
+        states, actions = played.mdp.states, played.mdp.actions
         blank = DensePayoff(np.full((1, 1), 0.5))
-        self.step = blank if step is None else _checked_step(process, step)
+        self.step = blank if step is None else _checked_step(played, step)
         self.final = blank if final is None else _checked_final(states, final)
         self._pairs = (states, actions)
-        super().__init__(process, reference, temperature, None, realiser or SoftBellman())
+        super().__init__(played, reference, temperature, None, realiser or SoftBellman())
 
-    @property
+    @cached_property
     def lipschitz(self) -> float:
         """Half the range of the preferences between trajectories, at most 1/2."""
         w = self.final_weight
         return min(0.5, (1.0 - w) * self.step.half_range + w * self.final.half_range)
 
-    @property
+    @cached_property
     def rounding(self) -> Float[np.ndarray, "context"]:
         """A bound on the rounding error of the payoff of a trajectory."""
         w = self.final_weight

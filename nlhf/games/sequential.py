@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from nlhf.errors import Unsupported
 from nlhf.games.tabular import (
     RegularisedGame,
     checked_reference,
@@ -15,10 +16,15 @@ from nlhf.games.tabular import (
 )
 from nlhf.protocols import Evaluation
 from nlhf.results import Profile, Units
+from nlhf.spaces.discounted import Discounted
+from nlhf.spaces.histories import Histories
+from nlhf.spaces.markov import FiniteHorizon
+from nlhf.spaces.mdp import MDP
 from nlhf.spaces.policy import Policy
 from nlhf.spaces.process import Process
 from nlhf.spaces.realisers import Realiser, SoftBellman
 from nlhf.spaces.sequential import SequentialSpace
+from nlhf.spaces.tree import TokenTree
 from nlhf.streams import Stream
 
 
@@ -91,3 +97,14 @@ class SequentialGame(RegularisedGame):
     @abstractmethod
     def rounding(self) -> Float[np.ndarray, "context"]:
         """Per context, a bound on the rounding error of the payoff of a trajectory."""
+
+
+def checked_process(
+    process: object, *, of_mdp: str, of_other: str
+) -> TokenTree | Histories | FiniteHorizon | Discounted:
+    """Return the process, or raise `Unsupported` with what the caller says to pass instead."""
+    if isinstance(process, MDP):
+        raise Unsupported("an MDP does not say for how long it is played", of_mdp)
+    if not isinstance(process, TokenTree | Histories | FiniteHorizon | Discounted):
+        raise Unsupported(f"the process is of type {type(process).__name__}", of_other)
+    return process

@@ -1,6 +1,7 @@
 """What the games share: references, temperatures and prompt weights."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from math import nan
 from typing import Any
 
@@ -150,7 +151,7 @@ class TabularGame(RegularisedGame):
         spaces = tuple(Simplex(r.log_probabilities.shape[-1], weights) for r in references)
         super().__init__(spaces, references, temperatures, weights, units)
 
-    @property
+    @cached_property
     def lipschitz(self) -> float:
         r"""Half the range of the payoffs.
 
@@ -158,7 +159,7 @@ class TabularGame(RegularisedGame):
         """
         return self.payoff.half_range
 
-    @property
+    @cached_property
     def rounding(self) -> Float[np.ndarray, "context"]:
         """Per context, a bound on the rounding error of an entry of a payoff."""
         return self.payoff.rounding

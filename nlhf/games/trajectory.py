@@ -1,5 +1,6 @@
 """Preference games between complete sequences or histories."""
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,11 @@ from numpy.typing import ArrayLike
 from nlhf.errors import InvalidProblem, Unsupported
 from nlhf.games.payoffs import DensePayoff, Payoff
 from nlhf.games.preference import LowRankPreference, PreferenceGame, checked_preference
-from nlhf.games.sequential import SequentialGame
+from nlhf.games.sequential import SequentialGame, checked_process
 from nlhf.spaces.discounted import Discounted
 from nlhf.spaces.duals import LeafPayoff
 from nlhf.spaces.histories import Histories
 from nlhf.spaces.markov import FiniteHorizon
-from nlhf.spaces.mdp import MDP
 from nlhf.spaces.policy import Policy
 from nlhf.spaces.process import Process
 from nlhf.spaces.realisers import Realiser, SoftBellman
@@ -56,38 +56,33 @@ class TrajectoryGame(SequentialGame):
         weights: ArrayLike | None = None,
         realiser: Realiser | None = None,
     ) -> None:
-        if isinstance(process, MDP):
-            raise Unsupported(
-                "an MDP does not say for how long it is played",
-                "pass Histories(mdp, horizon)",
-            )
-        if not isinstance(process, TokenTree | Histories | FiniteHorizon | Discounted):
-            raise Unsupported(
-                f"the process is of type {type(process).__name__}",
-                "pass TokenTree(vocabulary, horizon) or Histories(mdp, horizon)",
-            )
-        if isinstance(process, FiniteHorizon | Discounted):
+        played = checked_process(
+            process,
+            of_mdp="pass Histories(mdp, horizon)",
+            of_other="pass TokenTree(vocabulary, horizon) or Histories(mdp, horizon)",
+        )
+        if isinstance(played, FiniteHorizon | Discounted):
             raise Unsupported(
                 f"a preference between whole trajectories cannot be played on a "
-                f"{type(process).__name__}: its best responses depend on the whole history, and "
+                f"{type(played).__name__}: its best responses depend on the whole history, and "
                 "a Markov policy sees only the state and the step",
                 "use Histories(mdp, horizon), or a MarkovGame with a preference between steps or "
                 "last states",
             )
-        self.preference = _checked(process, preference)
+        self.preference = _checked(played, preference)
         self.payoff: Payoff = (
             self.preference.payoff
             if isinstance(self.preference, LowRankPreference)
             else DensePayoff(self.preference)
         )
-        super().__init__(process, reference, temperature, weights, realiser or SoftBellman())
+        super().__init__(played, reference, temperature, weights, realiser or SoftBellman())
 
-    @property
+    @cached_property
     def lipschitz(self) -> float:
         """Half the range of the preferences, at most 1/2."""
         return min(0.5, self.payoff.half_range)
 
-    @property
+    @cached_property
     def rounding(self) -> Float[np.ndarray, "context"]:
         """Per context, a bound on the rounding error of the payoff of a trajectory."""
         return self.payoff.rounding + self.process.rounding

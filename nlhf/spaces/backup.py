@@ -7,7 +7,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from nlhf.errors import InvalidProblem
-from nlhf.numerics import log_normalise
+from nlhf.numerics import log_certain, log_normalise
 from nlhf.results import float_array
 from nlhf.spaces.mdp import MDP
 from nlhf.spaces.policy import Policy
@@ -124,9 +124,7 @@ class Backup:
         scores = self.scores(values)
         if self.temperature > 0.0:
             return Policy(log_normalise(scores))
-        logs = np.full(scores.shape, -np.inf)
-        np.put_along_axis(logs, scores.argmax(axis=1)[:, None], 0.0, axis=1)
-        return Policy(logs)
+        return Policy(log_certain(scores.argmax(axis=1), self.mdp.actions))
 
     def _expected(self, values: np.ndarray) -> np.ndarray:
         later = values if self.discount == 1.0 else self.discount * values

@@ -8,13 +8,14 @@ trajectory until the stop. So a payoff g of the step at which the process stops 
 over trajectories holds as it stands.
 """
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from nlhf.errors import InvalidProblem, SolverFailed
-from nlhf.numerics import EPSILON, expectation, log_normalise, log_sum_exp
+from nlhf.numerics import EPSILON, expectation, log_certain, log_normalise, log_sum_exp
 from nlhf.spaces.duals import StepPayoff
 from nlhf.spaces.markov import check_step_payoff
 from nlhf.spaces.mdp import MDP, check_mdp
@@ -61,7 +62,7 @@ class Discounted:
         """The expected number of steps, 1/(1 - γ)."""
         return 1.0 / (1.0 - self.discount)
 
-    @property
+    @cached_property
     def rounding(self) -> float:
         """A bound on the rounding error of the discounted distribution over states, in mass.
 
@@ -135,8 +136,7 @@ class Discounted:
     ) -> Float[np.ndarray, "state action"]:
         choice = steps.argmax(axis=-1)
         for _ in range(_MOST_IMPROVEMENTS):
-            log_policy = np.full(self.shape, -np.inf)
-            np.put_along_axis(log_policy, np.asarray(choice)[:, None], 0.0, axis=-1)
+            log_policy = log_certain(choice, self.shape[-1])
             values = self._solve(log_policy, expectation(log_policy, steps))
             q = steps + self._next(values)
             here = np.take_along_axis(q, np.asarray(choice)[:, None], axis=-1)[:, 0]

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from nlhf.numerics import EPSILON, expectation
+from nlhf.numerics import EPSILON, expectation, log_certain
 
 P = TypeVar("P")
 
@@ -88,9 +88,7 @@ class Layered(ABC, Generic[P]):
             q = self._to_come(payoff, values, h)
             target = self.layer(log_policy, h, trailing=1)
             if log_weights is None:
-                target[...] = -np.inf
-                best = np.asarray(q.argmax(axis=-1))[..., None]
-                np.put_along_axis(target, best, 0.0, axis=-1)
+                target[...] = log_certain(np.asarray(q.argmax(axis=-1)), q.shape[-1])
                 values = q.max(axis=-1)
                 continue
             q /= temperature

@@ -1,5 +1,7 @@
 """Finite-horizon Markov decision processes, with a policy for every step."""
 
+from functools import cached_property
+
 import numpy as np
 from jaxtyping import Float
 
@@ -37,7 +39,7 @@ class FiniteHorizon(Layered[StepPayoff]):
     def __repr__(self) -> str:
         return f"FiniteHorizon({self.mdp!r}, horizon={self.horizon})"
 
-    @property
+    @cached_property
     def rounding(self) -> float:
         """A bound on the rounding error of a distribution over states, in total mass."""
         return self.horizon * (self.mdp.fan + 4) * EPSILON

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from nlhf.numerics import EPSILON, expectation, kl_divergence, log_normalise
+from nlhf.numerics import EPSILON, expectation, kl_divergence, log_certain, log_normalise
 from nlhf.protocols import Prox
 from nlhf.results import Bound, Units, weighted_mean
 from nlhf.spaces.anchors import log_shares, pull, total_strength
@@ -54,10 +54,7 @@ class Simplex:
 
     def best_response(self, payoff: Float[np.ndarray, "*context response"]) -> Policy:
         """Return the policy that plays the first response of highest payoff."""
-        choice = payoff.argmax(axis=-1)
-        logits = np.full(payoff.shape, -np.inf)
-        np.put_along_axis(logits, np.asarray(choice)[..., None], 0.0, axis=-1)
-        return Policy(logits)
+        return Policy(log_certain(np.asarray(payoff.argmax(axis=-1)), self.responses))
 
     def divergence(self, p: Policy, q: Policy) -> Bound:
         """Return the weighted mean over contexts of KL(p‖q), in nats."""
