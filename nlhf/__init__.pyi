@@ -18,6 +18,8 @@ from .errors import NlhfError as NlhfError
 from .exact.backward_induction import soft_value_iteration as soft_value_iteration
 from .games.intransitive import scored_cycle as scored_cycle
 from .games.markov import MarkovGame as MarkovGame
+from .games.maxmin import MaxMinGame as MaxMinGame
+from .games.maxmin import Offsets as Offsets
 from .games.payoffs import LowRankPayoff as LowRankPayoff
 from .games.preference import LogOddsGame as LogOddsGame
 from .games.preference import LowRankPreference as LowRankPreference

@@ -83,8 +83,8 @@ def certify(game: CertifiableGame, profile: object) -> Certificate[Policy]:
     :math:`b \propto \mu e^{g/\tau}` and gains exactly :math:`\tau KL(\pi\|b)` by moving there; at
     temperature 0 it gains :math:`\max_a g_a - \langle\pi, g\rangle`.
 
-    The gap bounds the distance from the equilibrium π*, which is unique for τ > 0:
-    :math:`\tau_1 KL(x\|x^*) + \tau_2 KL(y\|y^*) \le` gap, hence
+    The gap bounds the distance from the equilibrium of every player with τ > 0, whose strategy
+    in it is unique: :math:`\tau_1 KL(x\|x^*) + \tau_2 KL(y\|y^*) \le` gap, hence
     :math:`\|x - x^*\|_1 \le \sqrt{2\,\mathrm{gap}/\tau_1}`, and in self-play
     :math:`\|\pi - \pi^*\|_1 \le \sqrt{\mathrm{gap}/\tau}`. On a decision process, policies
     stand for distributions over trajectories: divergence and distance are between those.
@@ -145,22 +145,27 @@ def _certificate(
         game.units,
         weighted_mean(rounding, game.weights) / share,
     )
-    zero = min(game.temperatures) == 0.0
     return Certificate(
         quantity=quantity,
         bound=bound,
         per_context=read_only(gap / share),
         distance=read_only(_distance(game, gap + rounding)),
         witness=tuple(witness),
-        method="best response " + game.spaces[0].best_response_method(zero),
+        method="best response " + " and ".join(_methods(game)),
     )
+
+
+def _methods(game: CertifiableGame) -> Sequence[str]:
+    """Say how the best responses of every player are found, each way once."""
+    pairs = zip(game.spaces, game.temperatures, strict=True)
+    return [*dict.fromkeys(space.best_response_method(t == 0.0) for space, t in pairs)]
 
 
 def _distance(
     game: CertifiableGame, gap: Float[np.ndarray, "context"]
 ) -> Float[np.ndarray, "player context"]:
     largest = np.full((len(game.temperatures), gap.size), 2.0)
-    if min(game.temperatures) == 0.0:
-        return largest
     scale = np.array(game.temperatures)[:, None] * game.multiplicity
-    return np.minimum(largest, np.sqrt(2.0 * np.maximum(gap, 0.0)[None, :] / scale))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        known = np.sqrt(2.0 * np.maximum(gap, 0.0)[None, :] / scale)
+    return np.where(scale > 0.0, np.minimum(largest, known), largest)

@@ -115,6 +115,10 @@ class Degenerate(NlhfWarning):
     """The data leave something undetermined, and a named choice was made."""
 
 
+class Unnormalised(NlhfWarning):
+    """Rewards of groups are compared as they are, though their preferences fix no offsets."""
+
+
 def _solver_failed(found: str, fix: str, solver: str, status: str) -> SolverFailed:
     return SolverFailed(found, fix, solver=solver, status=status)
 

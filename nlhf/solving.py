@@ -10,7 +10,9 @@ from nlhf.algorithms.checkpoint import Checkpoint
 from nlhf.algorithms.loop import Observe, StopRule, iterate
 from nlhf.certificates import certify
 from nlhf.errors import Approximate, Unsupported
+from nlhf.exact.convex_maxmin import solve_convex_maxmin
 from nlhf.exact.matrix_game import MAXIMUM_ENTROPY, VERTEX, solve_matrix_game
+from nlhf.exact.maxmin import solve_maxmin
 from nlhf.exact.regularised import solve_regularised
 from nlhf.exact.sequence_form import tree_policy
 from nlhf.exact.sequence_program import (
@@ -20,6 +22,7 @@ from nlhf.exact.sequence_program import (
 )
 from nlhf.exact.sequential import solve_sequential
 from nlhf.games.markov import MarkovGame
+from nlhf.games.maxmin import MaxMinGame
 from nlhf.games.preference import SelfPlayGame
 from nlhf.games.trajectory import TrajectoryGame
 from nlhf.games.zero_sum import ZeroSumGame
@@ -31,7 +34,7 @@ from nlhf.streams import Stream
 
 
 def solve(
-    game: SelfPlayGame | ZeroSumGame | TrajectoryGame | MarkovGame,
+    game: SelfPlayGame | ZeroSumGame | TrajectoryGame | MarkovGame | MaxMinGame,
     algorithm: Algorithm[Any] | None = None,
     *,
     stop: StopRule | None = None,
@@ -43,8 +46,8 @@ def solve(
     """Return an equilibrium of the game together with its certificate.
 
     Args:
-        game: A preference game, a log-odds game, a zero-sum game, or a preference game on a
-            token tree or a Markov decision process.
+        game: A preference game, a log-odds game, a zero-sum game, a preference game on a
+            token tree or a Markov decision process, or a MaxMin game.
         algorithm: `None` solves exactly: by the Newton branch at positive temperatures, by linear
             programming at temperature 0, with maximum-entropy selection where responses are
             chosen at once and a vertex on decision processes. Otherwise the algorithm is run
@@ -95,6 +98,8 @@ def solve(
         )
     if isinstance(game, TrajectoryGame | MarkovGame):
         return _solve_sequentially(game)
+    if isinstance(game, MaxMinGame):
+        return _solve_maxmin(game)
     return _solve_exactly(game)
 
 
@@ -107,7 +112,9 @@ def _check_kinds(
     checkpoint: object,
 ) -> None:
     """Raise `Unsupported` for an argument of another kind than `solve` takes."""
-    solvable = isinstance(game, SelfPlayGame | ZeroSumGame | TrajectoryGame | MarkovGame)
+    solvable = isinstance(
+        game, SelfPlayGame | ZeroSumGame | TrajectoryGame | MarkovGame | MaxMinGame
+    )
     other = hasattr(game, "as_profile") and not isinstance(game, type)
     if not solvable and (algorithm is None or not other):
         raise Unsupported(
@@ -172,6 +179,38 @@ def _solve_sequentially(game: TrajectoryGame | MarkovGame) -> Solution[Policy]:
         provenance=Provenance(
             method=method,
             choices=choices,
+            iterations=iterations,
+            seconds=time.perf_counter() - start,
+        ),
+    )
+
+
+def _solve_maxmin(game: MaxMinGame) -> Solution[Policy]:
+    start = time.perf_counter()
+    choices = [f"offsets: {game.normalisation}"]
+    if game.temperatures[0] > 0.0:
+        equilibrium = solve_maxmin(game)
+        profile, finished = equilibrium.profile, equilibrium.converged
+        iterations, method = equilibrium.iterations, "interior-point Newton on the dual over groups"
+        if not finished:
+            warnings.warn(
+                f"the dual stalled after {iterations} Newton steps: "
+                "see the certificate for what was reached",
+                Approximate,
+                stacklevel=3,
+            )
+    else:
+        program = solve_convex_maxmin(game)
+        profile, finished = (program.policy, program.weights), program.status == "optimal"
+        iterations, method = program.iterations, "conic program (CLARABEL)"
+        choices.append("of several MaxMin policies, the one that the interior-point method ends at")
+    return Solution(
+        profile=profile,
+        certificate=certify(game, profile),
+        stop=Stop.SOLVER if finished else Stop.STALLED,
+        provenance=Provenance(
+            method=method,
+            choices=tuple(choices),
             iterations=iterations,
             seconds=time.perf_counter() - start,
         ),

@@ -122,6 +122,12 @@ class Discounted:
         values = self._solve(log_policy, earned if cost is None else earned - cost)
         return steps + self._next(values)
 
+    def mean(
+        self, log_policy: Float[np.ndarray, "*place action"], payoff: StepPayoff
+    ) -> Float[np.ndarray, "context"]:
+        """Return the expected payoff of the step at which the process stops."""
+        return self.total(self.visits(log_policy) * expectation(log_policy, self._steps(payoff)))
+
     def total(self, values: Float[np.ndarray, "*place"]) -> Float[np.ndarray, "context"]:
         """Return the sum over the states."""
         return np.atleast_1d(values.sum())

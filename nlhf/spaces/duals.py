@@ -42,6 +42,11 @@ class LeafPayoff:
         """The largest payoff of a trajectory in each context, in absolute value."""
         return np.atleast_1d(np.abs(self.leaves).max(axis=-1))
 
+    @property
+    def half_range(self) -> float:
+        """Half the range of the payoffs of trajectories, in any context."""
+        return float(np.ptp(self.leaves, axis=-1).max() / 2.0)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StepPayoff:
@@ -75,3 +80,9 @@ class StepPayoff:
         """No trajectory has a payoff larger than this in absolute value; a single context."""
         steps = np.abs(self.steps).max(axis=(-2, -1)).sum()
         return np.atleast_1d(steps + np.abs(self.final).max())
+
+    @property
+    def half_range(self) -> float:
+        """Half the range of the payoffs of trajectories, or more."""
+        steps = np.ptp(self.steps, axis=(-2, -1)).sum()
+        return float((steps + np.ptp(self.final)) / 2.0)

@@ -128,6 +128,14 @@ class Layered(ABC, Generic[P]):
                 values = values - self.layer(cost, h, trailing=0)
         return answer
 
+    def mean(
+        self, log_policy: Float[np.ndarray, "*place action"], payoff: P
+    ) -> Float[np.ndarray, "context"]:
+        """Return the expected payoff of a trajectory in every context."""
+        q = self.action_values(log_policy, payoff, None)
+        first = expectation(self.layer(log_policy, 0, trailing=1), self.layer(q, 0, trailing=1))
+        return np.atleast_1d((self.initial * first).sum(axis=-1))
+
     def total(self, values: Float[np.ndarray, "*place"]) -> Float[np.ndarray, "context"]:
         """Return the sum over the decision points of every context."""
         return values.reshape(*(self.contexts or (1,)), -1).sum(axis=-1)

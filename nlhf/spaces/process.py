@@ -73,6 +73,12 @@ class Process(Protocol[P]):
         """
         ...
 
+    def mean(
+        self, log_policy: Float[np.ndarray, "*place action"], payoff: P
+    ) -> Float[np.ndarray, "context"]:
+        """Return the expected payoff of a trajectory in every context."""
+        ...
+
     def total(self, values: Float[np.ndarray, "*place"]) -> Float[np.ndarray, "context"]:
         """Return the sum over the decision points of every context."""
         ...

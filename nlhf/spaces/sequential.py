@@ -76,6 +76,11 @@ class SequentialSpace:
         unseen = np.isneginf(mixed).all(axis=-1, keepdims=True)
         return Policy(log_normalise(np.where(unseen, logs[0], mixed)))
 
+    def mean(self, policy: Policy, payoff: Any) -> Float[np.ndarray, "context"]:
+        """Return E_π[g] in every context."""
+        self.process.check(payoff)
+        return self.process.mean(policy.log_probabilities, payoff)
+
     def best_response_method(self, unregularised: bool) -> str:
         """Say how best responses are found."""
         return "by dynamic programming" if unregularised else "by soft Bellman recursion"

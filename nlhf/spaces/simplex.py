@@ -72,6 +72,12 @@ class Simplex:
         terms = [log + share for log, share in zip(logs, shares, strict=True)]
         return Policy(log_normalise(np.asarray(np.logaddexp.reduce(terms, axis=0))))
 
+    def mean(
+        self, policy: Policy, payoff: Float[np.ndarray, "*context response"]
+    ) -> Float[np.ndarray, "context"]:
+        """Return ⟨π, g⟩ in every context."""
+        return np.atleast_1d(expectation(policy.log_probabilities, payoff))
+
     def best_response_method(self, unregularised: bool) -> str:
         """Say how best responses are found."""
         return "by enumeration" if unregularised else "in closed form"

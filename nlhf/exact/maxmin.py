@@ -1,0 +1,171 @@
+r"""MaxMin over groups through its dual, a smooth convex function of the group weights alone.
+
+.. math:: \max_\pi \min_{w \in W} = \min_{w \in W} D(w), \qquad
+          D(w) = V_\tau(\textstyle\sum_u w_u r_u) + \langle w, o\rangle + \kappa KL(w\|\eta),
+
+with :math:`V_\tau(g) = \max_\pi E_\pi[g] - \tau KL(\pi\|\mu)`: one log-mean-exponential per prompt,
+on a decision process soft value iteration. With :math:`\pi_w` the policy that attains it,
+
+.. math:: \partial_u D = U_u(\pi_w) + \ldots, \qquad
+          \partial_{uv} D = \tfrac1\tau \sum_s d(s)\, Cov_{a \sim \pi_w(s)}(Q_u, Q_v) + \ldots,
+
+where d(s) are the visits of a decision point and Q_u the action values of r_u under π_w (the
+derivative of a soft value is the plain value of the same policy). There are as many variables as
+groups, however many prompts, responses or states there are. The kinks of D have the width of the
+temperature, so it is followed downwards from where D is nearly quadratic.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from nlhf.exact.ambiguity_regions import Weights, weights_in
+from nlhf.exact.interior_point import Iterate, begin, centre
+from nlhf.games.maxmin import MaxMinGame
+from nlhf.numerics import expectation, log_normalise, log_sum_exp
+from nlhf.results import Profile
+from nlhf.spaces.policy import Policy
+from nlhf.spaces.realisers import SoftBellman
+from nlhf.spaces.sequential import SequentialSpace
+
+_BARRIER = 1e-14
+"""The last barrier parameter, in units of half the range of the rewards; the gap it leaves is that
+times the number of inequalities."""
+_ROUNDING = 1e-13
+"""Residuals that are taken for rounding, in the same units, where the barrier is smaller."""
+_SHARE = 0.1
+"""Barrier parameter over temperature, on the way down: the path then bends where D does."""
+_BOLD, _TIMID = 0.05, 0.95
+"""Ratios of successive temperatures or barriers: the smallest that is tried, and the largest."""
+_MOST_STEPS = 15
+"""Newton steps to the next point of the path; more means that it is too far away."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaxMinEquilibrium:
+    """The MaxMin policy and the group weights that prove it.
+
+    Attributes:
+        profile: (policy, group weights).
+        converged: Whether the last stage met its tolerances.
+        iterations: Newton steps.
+    """
+
+    profile: Profile[Policy]
+    converged: bool
+    iterations: int
+
+
+def solve_maxmin(game: MaxMinGame) -> MaxMinEquilibrium:
+    """Return the equilibrium of a MaxMin game at positive policy temperature.
+
+    The policy is the best one for the weights found, so the duality gap of the profile is what
+    the weights lack of optimality; the caller certifies it.
+
+    Args:
+        game: The game; τ > 0.
+    """
+    among = weights_in(game.ambiguity)
+    if among is None:
+        weights = game.ambiguity.centre
+        return MaxMinEquilibrium((game.best_policy(weights), weights), True, 0)
+    at, barrier = _follow(game, among)
+    weights = Policy.proportional(np.log(among.at(at.point)))
+    profile = (game.best_policy(weights), weights)
+    return MaxMinEquilibrium(profile, barrier <= _BARRIER, at.iterations)
+
+
+def _follow(game: MaxMinGame, among: Weights) -> tuple[Iterate, float]:
+    """Follow the central path: first down to the temperature, then to the last barrier.
+
+    Returns the last point that was reached, and its barrier parameter.
+    """
+    unit = game.lipschitz or 1.0
+    final = game.temperatures[0] / unit
+    temperature, barrier, ratio = max(1.0, final), np.inf, 0.2
+    at, reached = begin(among.region, _SHARE), barrier
+    aim = (temperature, _SHARE * min(temperature, 1.0))
+    while ratio <= _TIMID:
+        f = DualFunction(game, among, aim[0] * unit, unit)
+        tried, success = centre(f, among.region, at, aim[1], least=_ROUNDING, most=_MOST_STEPS)
+        if success:
+            ratio = max(_BOLD, ratio**1.3)
+            at, temperature, barrier = tried, *aim
+            if temperature == final:
+                reached = barrier
+                if barrier <= _BARRIER:
+                    break
+        else:
+            ratio = ratio**0.5
+        if temperature > final:
+            cooler = max(final, ratio * temperature)
+            aim = (cooler, _SHARE * min(cooler, 1.0))
+        else:
+            aim = (final, max(_BARRIER, ratio * barrier))
+    return at, reached
+
+
+class DualFunction:
+    """D and its first two derivatives at some temperature, in units of payoff `unit`."""
+
+    def __init__(self, game: MaxMinGame, among: Weights, temperature: float, unit: float) -> None:
+        self.game, self.among = game, among
+        self.temperature, self.unit = temperature, unit
+
+    def derivatives(
+        self, v: Float[np.ndarray, " variable"]
+    ) -> tuple[float, Float[np.ndarray, " variable"], Float[np.ndarray, "variable variable"]]:
+        """Return the value, the gradient and the Hessian."""
+        game, kappa = self.game, self.game.temperatures[1]
+        w = self.among.at(v)
+        soft, utilities, covariance = self._moments(w)
+        value = soft + float(w @ game.offsets)
+        gradient, hessian = utilities + game.offsets, covariance / self.temperature
+        if kappa > 0.0:
+            ratio = np.log(w / game.proportions)
+            value += kappa * float(w @ ratio)
+            gradient += kappa * (ratio + 1.0)
+            hessian += np.diag(kappa / w)
+        directions = self.among.directions
+        return (
+            value / self.unit,
+            directions.T @ gradient / self.unit,
+            directions.T @ hessian @ directions / self.unit,
+        )
+
+    def _moments(
+        self, w: Float[np.ndarray, "group"]
+    ) -> tuple[float, Float[np.ndarray, "group"], Float[np.ndarray, "group group"]]:
+        """Return the soft value, the mean rewards under π_w, and covariances of their values."""
+        game, space = self.game, self.game.spaces[0].each
+        payoff = game.weighted(Policy(np.log(w)))
+        if isinstance(space, SequentialSpace):
+            return self._moments_of_visits(space, payoff)
+        logits = game.reference.log_probabilities + payoff / self.temperature
+        logits = logits.reshape(len(game.prompt_weights), -1)
+        policy = np.exp(log_normalise(logits))
+        soft = self.temperature * float(game.prompt_weights @ log_sum_exp(logits))
+        rewards = game.rewards.reshape(game.groups, *policy.shape)
+        means = np.einsum("uxy,xy->ux", rewards, policy)
+        flat = (rewards - means[..., None]).reshape(game.groups, -1)
+        mass = (game.prompt_weights[:, None] * policy).reshape(-1)
+        return soft, means @ game.prompt_weights, (flat * mass) @ flat.T
+
+    def _moments_of_visits(
+        self, space: SequentialSpace, payoff: Any
+    ) -> tuple[float, Float[np.ndarray, "group"], Float[np.ndarray, "group group"]]:
+        game, process = self.game, space.process
+        best = SoftBellman().realise(process, payoff, [(game.reference, self.temperature)])
+        log_policy = best.log_probabilities
+        values = [process.action_values(log_policy, reward, None) for reward in game.rewards]
+        centred = [q - expectation(log_policy, q)[..., None] for q in values]
+        visits = process.visits(log_policy)
+        if process.contexts:
+            visits = visits * game.prompt_weights[:, None]
+        mass = (visits[..., None] * best.probabilities).reshape(-1)
+        flat = np.array([q.reshape(-1) for q in centred])
+        means = np.array([game.spaces[0].mean(best, reward) for reward in game.rewards])
+        price = self.temperature * space.divergence(best, game.reference).value
+        return game.spaces[0].mean(best, payoff) - price, means, (flat * mass) @ flat.T

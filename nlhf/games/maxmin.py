@@ -1,0 +1,405 @@
+"""MaxMin: one policy for several groups of people, judged by the group that it serves worst."""
+
+import warnings
+from collections.abc import Sequence
+from enum import StrEnum, unique
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from nlhf.errors import InvalidProblem, Unnormalised
+from nlhf.games.preference import checked_preference
+from nlhf.games.sequential import checked_process
+from nlhf.games.tabular import (
+    RegularisedGame,
+    checked_reference,
+    checked_temperature,
+    checked_weights,
+)
+from nlhf.numerics import EPSILON, PROBABILITY_TOLERANCE, kl_divergence
+from nlhf.protocols import Evaluation
+from nlhf.results import Profile, Units, chosen, float_array, read_only
+from nlhf.spaces.ambiguity import Ambiguity, WholeSimplex
+from nlhf.spaces.groups import GroupSpace
+from nlhf.spaces.policy import Policy
+from nlhf.spaces.pooled import Pooled
+from nlhf.spaces.process import Process
+from nlhf.spaces.realisers import Realiser, SoftBellman
+from nlhf.spaces.sequential import SequentialSpace
+from nlhf.spaces.simplex import Simplex
+from nlhf.streams import Stream
+
+
+@unique
+class Offsets(StrEnum):
+    """What makes the rewards of different groups comparable.
+
+    Comparisons determine a group's reward up to a constant per prompt, which MaxMin does not
+    forgive: any choice is a judgement, so it is made by name.
+    """
+
+    AS_GIVEN = "as given"
+    """The rewards mean what they say."""
+    REFERENCE = "reference"
+    """Every group's utility is 0 under the reference: what counts is what it gains."""
+    REGRET = "regret"
+    """Every group's utility is 0 under its own best policy, KL included: what counts is what it
+    loses."""
+
+
+_MOST = 1e100
+"""Rewards beyond are no use, and their squares leave the range of float64."""
+
+
+class MaxMinGame(RegularisedGame):
+    r"""A policy against whoever picks the group that it is judged by.
+
+    .. math:: \max_\pi \min_{w \in W}\ \sum_u w_u U_u(\pi) - \tau KL(\pi\|\mu) + \kappa KL(w\|\eta),
+              \qquad U_u(\pi) = E_{x,\, y \sim \pi(\cdot|x)}\, r_u(x, y) + o_u,
+
+    with η the proportions of the groups, W an ambiguity set around them and o the offsets.
+
+    * Egalitarian MaxMin: W the whole simplex, κ = 0 (the default): the worst group counts.
+    * Distributionally robust: W a ball around η, or κ > 0 (the worst mixture, at a price).
+    * The average over groups: W = {η}, a ball of radius 0.
+
+    The weights couple the prompts, so there is one context for a certificate: gains and distances
+    are averaged over prompts. With τ > 0 the policy of the equilibrium is unique, and so are the
+    weights if κ > 0. On a decision process KL is between distributions over trajectories.
+
+    Args:
+        rewards: r, shape ``(U, n)`` or ``(U, X, n)``; with a process, one payoff of its kind for
+            every group (`LeafPayoff`, `StepPayoff`).
+        reference: μ, of full support; uniform by default.
+        temperature: τ ≥ 0, in reward units.
+        proportions: η, shape ``(U,)``, of full support; uniform by default. Not together with an
+            ambiguity set, which has a centre of its own.
+        group_temperature: κ ≥ 0, in reward units.
+        ambiguity: W; the whole simplex by default.
+        offsets: What makes the groups' rewards comparable; `None` takes them as given, and warns.
+        weights: The prompt distribution; uniform by default.
+        units: Units of the rewards.
+        process: A token tree, histories or a Markov decision process to act in.
+        realiser: How proximal steps on a process are carried out; exactly by default.
+
+    Attributes:
+        rewards: r as given, one array or one payoff per group.
+        offsets: o, shape ``(U,)``.
+        normalisation: How the offsets were chosen.
+        prompt_weights: The prompt distribution, shape ``(X,)``.
+
+    Raises:
+        InvalidProblem: If an argument has a wrong shape or an entry out of range.
+        Unsupported: If the process is none, or cannot be paid so.
+
+    Warns:
+        Unnormalised: If there are several groups and no choice of offsets.
+    """
+
+    def __init__(
+        self,
+        rewards: Any,
+        reference: ArrayLike | Policy | None = None,
+        temperature: float = 0.0,
+        *,
+        proportions: ArrayLike | None = None,
+        group_temperature: float = 0.0,
+        ambiguity: Ambiguity | None = None,
+        offsets: Offsets | str | None = None,
+        weights: ArrayLike | None = None,
+        units: Units = Units.PAYOFF,
+        process: Process[Any] | None = None,
+        realiser: Realiser | None = None,
+    ) -> None:
+        realiser = SoftBellman() if realiser is None else realiser
+        if process is None:
+            self.rewards: Any = _checked_rewards(rewards)
+            shape = self.rewards.shape[1:]
+            self.prompt_weights = checked_weights(weights, shape[:-1])
+            space = Pooled(Simplex(shape[-1], self.prompt_weights))
+        else:
+            played = _checked_process(process)
+            self.rewards, shape = _checked_payoffs(played, rewards), played.shape
+            self.prompt_weights = checked_weights(weights, played.contexts)
+            space = Pooled(SequentialSpace(played, self.prompt_weights, realiser))
+        self.process = process
+        self.exact_steps = process is None or type(realiser) is SoftBellman
+        self.ambiguity = _checked_ambiguity(ambiguity, proportions, len(self.rewards))
+        super().__init__(
+            spaces=(space, GroupSpace(self.ambiguity)),
+            references=(checked_reference(reference, shape[:-1], shape[-1]), self.ambiguity.centre),
+            temperatures=(checked_temperature(temperature), checked_temperature(group_temperature)),
+            weights=read_only(np.ones(1)),
+            units=units,
+        )
+        self.normalisation = _checked_offsets(offsets, len(self.rewards))
+        self.offsets = read_only(self._offsets())
+
+    @classmethod
+    def of_preferences(
+        cls,
+        preference: ArrayLike,
+        reference: ArrayLike | Policy | None = None,
+        temperature: float = 0.0,
+        *,
+        proportions: ArrayLike | None = None,
+        group_temperature: float = 0.0,
+        ambiguity: Ambiguity | None = None,
+        weights: ArrayLike | None = None,
+    ) -> "MaxMinGame":
+        r"""Return the game for the worst group's preference over the reference policy.
+
+        .. math:: r_u(x, y) = \sum_{y'} \mu(y'|x)\, P_u(y \succ y' | x),
+
+        so that U_u(π) is the probability that group u prefers a response of π to one of μ, and
+        1/2 at the reference: there is no offset to choose.
+
+        Args:
+            preference: P_u, shape ``(U, n, n)`` or ``(U, X, n, n)``.
+            reference: μ, as in the game.
+            temperature: τ ≥ 0, in win probability.
+            proportions: η, as in the game.
+            group_temperature: κ ≥ 0, in win probability.
+            ambiguity: W, as in the game.
+            weights: The prompt distribution, as in the game.
+
+        Raises:
+            InvalidProblem: If an argument has a wrong shape or an entry out of range.
+        """
+        p: Any = float_array("the preferences", preference)
+        if p.ndim not in (3, 4) or 0 in p.shape:
+            raise InvalidProblem(
+                f"the preferences have shape {p.shape}",
+                "pass one matrix per group: (U, n, n), or (U, X, n, n) with prompts",
+            )
+        p = checked_preference(p.reshape(-1, *p.shape[-2:])).reshape(p.shape)
+        policy = checked_reference(reference, p.shape[1:-2], p.shape[-1])
+        return cls(
+            np.einsum("...ij,...j->...i", p, policy.probabilities),
+            policy,
+            temperature,
+            proportions=proportions,
+            group_temperature=group_temperature,
+            ambiguity=ambiguity,
+            offsets=Offsets.AS_GIVEN,
+            weights=weights,
+            units=Units.WIN_PROBABILITY,
+        )
+
+    @property
+    def groups(self) -> int:
+        """U, the number of groups."""
+        return len(self.rewards)
+
+    @property
+    def reference(self) -> Policy:
+        """μ."""
+        return self.references[0]
+
+    @property
+    def proportions(self) -> Float[np.ndarray, "group"]:
+        """η."""
+        return self.references[1].probabilities
+
+    @cached_property
+    def lipschitz(self) -> float:
+        r"""Half the range of any group's rewards, the most of all groups and prompts.
+
+        So :math:`\|F(z)-F(z')\|_\infty \le L\|z-z'\|_1` up to a constant per player, where the
+        distance of policies is that of distributions over prompts and responses together.
+        """
+        if isinstance(self.rewards, np.ndarray):
+            return float(np.ptp(self.rewards, axis=-1).max() / 2.0)
+        return float(max(reward.half_range for reward in self.rewards))
+
+    @cached_property
+    def rounding(self) -> Float[np.ndarray, "context"]:
+        """A bound on the rounding error of an entry of a payoff of either player."""
+        if isinstance(self.rewards, np.ndarray):
+            largest = float(np.abs(self.rewards).max())
+            error = (self.rewards[0].size + self.groups + 8) * EPSILON
+        else:
+            largest = float(max(reward.size.max() for reward in self.rewards))
+            played = self.spaces[0].each.process
+            error = 2 * played.rounding + (8 * played.length + self.groups) * EPSILON
+        return read_only(np.array([error * (largest + float(np.abs(self.offsets).max()))]))
+
+    def operator(self, profile: Profile[Policy], stream: Stream | None = None) -> Evaluation[Any]:
+        """Return (Σ_u w_u r_u, −U(π)); exact, so the stream is not used."""
+        policy, weights = profile
+        return Evaluation((self.weighted(weights), -self.utilities(policy)))
+
+    def weighted(self, weights: Policy) -> Any:
+        """Return the reward of a mixture of groups, Σ_u w_u r_u."""
+        w = weights.probabilities
+        if isinstance(self.rewards, np.ndarray):
+            return np.tensordot(w, self.rewards, axes=1)
+        total = self.rewards[0] * float(w[0])
+        for share, reward in zip(w[1:], self.rewards[1:], strict=True):
+            total = total + reward * float(share)
+        return total
+
+    def utilities(self, policy: Policy) -> Float[np.ndarray, "group"]:
+        """Return U(π), every group's utility, without the price of KL."""
+        mean = self.spaces[0].mean
+        return np.array([mean(policy, reward) for reward in self.rewards]) + self.offsets
+
+    def cost(self, policy: Policy) -> float:
+        """Return τ KL(π‖μ)."""
+        temperature = self.temperatures[0]
+        if temperature == 0.0:
+            return 0.0
+        return temperature * float(self.spaces[0].divergence(policy, self.reference).value)
+
+    def primal(self, policy: Policy) -> float:
+        r"""Return what a policy secures, :math:`\min_{w \in W} \ldots - \tau KL(\pi\|\mu)`."""
+        space, kappa = self.spaces[1], self.temperatures[1]
+        utilities = self.utilities(policy)
+        worst = (
+            space.best_response(-utilities)
+            if kappa == 0.0
+            else space.prox(-utilities, [(self.references[1], kappa)]).strategy
+        )
+        return float(worst.probabilities @ utilities) + self._group_cost(worst) - self.cost(policy)
+
+    def dual(self, weights: Policy) -> float:
+        r"""Return what group weights concede, :math:`\max_\pi \ldots + \kappa KL(w\|\eta)`."""
+        best = self.best_policy(weights)
+        value = float(weights.probabilities @ self.utilities(best))
+        return value - self.cost(best) + self._group_cost(weights)
+
+    def best_policy(self, weights: Policy) -> Policy:
+        r"""Return the best policy for a mixture of groups, :math:`\propto \mu e^{w \cdot r/\tau}`.
+
+        At temperature 0 it plays the first best action.
+        """
+        return self._best(self.weighted(weights))
+
+    def as_profile(self, strategies: object) -> Profile[Policy]:
+        """Return a validated profile (policy, group weights).
+
+        Raises:
+            InvalidProblem: If a shape does not fit, or the weights are outside the ambiguity set.
+        """
+        profile = super().as_profile(strategies)
+        excess = self.ambiguity.excess(profile[1])
+        if excess > PROBABILITY_TOLERANCE:
+            raise InvalidProblem(
+                f"the group weights {np.round(profile[1].probabilities, 6).tolist()} are outside "
+                f"{self.ambiguity!r} by {excess:.3g} (tolerance {PROBABILITY_TOLERANCE:g})",
+                "pass weights inside it, such as those of its centre",
+            )
+        return profile
+
+    def _best(self, payoff: Any) -> Policy:
+        # The space's judge, not its proximal step, which a realiser may only approximate.
+        found = self.spaces[0].improvement(
+            self.reference, payoff, self.reference, self.temperatures[0], np.zeros(1)
+        )
+        best: Policy = found.response
+        return best
+
+    def _decisions(self) -> str:
+        *contexts, responses = self.reference.log_probabilities.shape
+        prompts = [f"{count} contexts" for count in contexts]
+        what = (
+            [*prompts, f"{responses} responses"] if self.process is None else [repr(self.process)]
+        )
+        return ", ".join([*what, repr(self.ambiguity)])
+
+    def _group_cost(self, weights: Policy) -> float:
+        kappa = self.temperatures[1]
+        if kappa == 0.0:
+            return 0.0
+        centre = self.references[1].log_probabilities
+        return kappa * float(kl_divergence(weights.log_probabilities, centre))
+
+    def _offsets(self) -> Float[np.ndarray, "group"]:
+        if self.normalisation is Offsets.AS_GIVEN:
+            return np.zeros(self.groups)
+        mean = self.spaces[0].mean
+        if self.normalisation is Offsets.REFERENCE:
+            return -np.array([mean(self.reference, reward) for reward in self.rewards])
+        best = [(self._best(reward), reward) for reward in self.rewards]
+        return np.array([self.cost(policy) - mean(policy, reward) for policy, reward in best])
+
+
+def _checked_rewards(rewards: object) -> Float[np.ndarray, "group *context response"]:
+    r = float_array("the rewards", rewards)
+    if r.ndim not in (2, 3) or 0 in r.shape:
+        raise InvalidProblem(
+            f"the rewards have shape {r.shape}",
+            "pass one row per group: (U, n), or (U, X, n) with prompts",
+        )
+    wild = ~(np.abs(r) <= _MOST)
+    if wild.any():
+        where = tuple(int(i) for i in np.argwhere(wild)[0])
+        raise InvalidProblem(
+            f"reward entry {where} is {r[where]}", f"pass rewards of size at most {_MOST:g}"
+        )
+    return read_only(r)
+
+
+def _checked_process(process: object) -> Any:
+    fix = "pass TokenTree(...), Histories(...), FiniteHorizon(...) or Discounted(...)"
+    return checked_process(process, of_mdp=fix, of_other=fix)
+
+
+def _checked_payoffs(process: Any, rewards: object) -> tuple[Any, ...]:
+    if not isinstance(rewards, Sequence) or not rewards:
+        raise InvalidProblem(
+            f"the rewards on a process are a {type(rewards).__name__}",
+            "pass a list with one payoff per group, such as StepPayoff(steps, final)",
+        )
+    log_policy = np.full(process.shape, -np.log(process.shape[-1]))
+    for u, reward in enumerate(rewards):
+        process.check(reward)
+        try:
+            finite = np.isfinite(process.mean(log_policy, reward)).all()
+        except ValueError as error:
+            raise InvalidProblem(
+                f"the payoff of group {u} does not fit {process!r}: {error}",
+                "give it the shape of the process: steps (H, S, A) or (S, A), leaves (leaf,)",
+            ) from error
+        if not finite:
+            raise InvalidProblem(
+                f"the payoff of group {u} has entries that are not finite", "pass finite payoffs"
+            )
+    return tuple(rewards)
+
+
+def _checked_ambiguity(
+    ambiguity: Ambiguity | None, proportions: ArrayLike | None, groups: int
+) -> Ambiguity:
+    if ambiguity is None:
+        shares = np.full(groups, 1.0 / groups) if proportions is None else proportions
+        ambiguity = WholeSimplex(shares)
+    elif proportions is not None:
+        raise InvalidProblem(
+            f"proportions are given twice, in {ambiguity!r} too", "pass them to the set only"
+        )
+    size = ambiguity.centre.log_probabilities.size
+    if size != groups:
+        raise InvalidProblem(
+            f"there are {groups} groups of rewards and {size} proportions",
+            "give one reward array and one proportion per group",
+        )
+    return ambiguity
+
+
+def _checked_offsets(offsets: Offsets | str | None, groups: int) -> Offsets:
+    if offsets is not None:
+        return chosen(Offsets, offsets, "offsets")
+    if groups > 1:
+        choices = ", ".join(repr(str(member)) for member in Offsets)
+        warnings.warn(
+            f"the rewards of {groups} groups are compared as given: a constant added to one of "
+            "them changes no preference and moves the MaxMin policy. "
+            f"Say what makes them comparable: offsets is one of {choices}",
+            Unnormalised,
+            stacklevel=3,
+        )
+    return Offsets.AS_GIVEN
