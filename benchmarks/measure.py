@@ -16,10 +16,24 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.environments import toys
 from benchmarks.instances import FAMILIES, REFERENCES
+from benchmarks.maxmin import maxmin
 from benchmarks.mdp import plans, sweeps
 from benchmarks.methods import METHODS, Outcome, Run
+from benchmarks.raters import raters, recovery
 from benchmarks.steps import steps
-from benchmarks.suites import Case, Comparison, Footprint, Planning, Startup, Steps, Sweeps, Toy
+from benchmarks.suites import (
+    Case,
+    Comparison,
+    Footprint,
+    Groups,
+    Planning,
+    Raters,
+    Recovery,
+    Startup,
+    Steps,
+    Sweeps,
+    Toy,
+)
 from nlhf import PreferenceGame, Stream, certify
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,7 +62,7 @@ class Measurement:
 
 def methods_of(case: Case) -> tuple[str, ...]:
     """Return the names of the measurements that a case leads to."""
-    if isinstance(case, Comparison | Planning | Steps | Toy):
+    if isinstance(case, Comparison | Planning | Steps | Toy | Groups | Raters | Recovery):
         return case.methods
     return (type(case).__name__.lower(),)
 
@@ -70,6 +84,12 @@ def measure(case: Case) -> Iterator[Measurement]:
     elif isinstance(case, Toy):
         with threadpool_limits(1):
             yield from _toys(case)
+    elif isinstance(case, Groups):
+        with threadpool_limits(1):
+            yield from _groups(case)
+    elif isinstance(case, Raters | Recovery):
+        with threadpool_limits(1):
+            yield from _mixtures(case)
     elif isinstance(case, Footprint):
         yield _footprint(case)
     else:
@@ -173,6 +193,27 @@ def _sweeps(case: Sweeps) -> Measurement:
 def _steps(case: Steps) -> Iterator[Measurement]:
     before = os.getloadavg()[0]
     rows = list(steps(case))
+    load = (before, os.getloadavg()[0])
+    for name, numbers in rows:
+        yield Measurement(name, "ok", "", numbers, load)
+
+
+def _groups(case: Groups) -> Iterator[Measurement]:
+    before = os.getloadavg()[0]
+    try:
+        rows = list(maxmin(case))
+    except Exception as error:  # a failure is a row
+        for name in case.methods:
+            yield Measurement(name, "failed", _brief(error), {}, (before, os.getloadavg()[0]))
+        return
+    load = (before, os.getloadavg()[0])
+    for name, status, numbers in rows:
+        yield Measurement(name, status, "", numbers, load)
+
+
+def _mixtures(case: Raters | Recovery) -> Iterator[Measurement]:
+    before = os.getloadavg()[0]
+    rows = list(raters(case) if isinstance(case, Raters) else recovery(case))
     load = (before, os.getloadavg()[0])
     for name, numbers in rows:
         yield Measurement(name, "ok", "", numbers, load)

@@ -207,7 +207,105 @@ class Toy:
         return f"{self.environment}, horizon {self.horizon}, τ = {self.temperature:g}"
 
 
-Case = Comparison | Footprint | Startup | Sweeps | Planning | Steps | Toy
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """MaxMin over groups with independent normal rewards, by several routes in turn.
+
+    Attributes:
+        groups: U.
+        responses: n.
+        contexts: X.
+        temperature: τ; rewards have variance 1.
+        methods: Names in `maxmin.METHODS`; ratios are to the first.
+        repeats: Games drawn; every method runs on each, in turn, after one that is not counted.
+        seed: Root of the stream that the games are drawn from.
+    """
+
+    groups: int
+    responses: int
+    contexts: int
+    temperature: float
+    methods: tuple[str, ...] = ("exact", "cvxpy")
+    repeats: int = 7
+    seed: int = 0
+
+    @property
+    def instance(self) -> str:
+        """The case in words."""
+        return (
+            f"MaxMin, U = {self.groups}, n = {self.responses}, X = {self.contexts}, "
+            f"τ = {self.temperature:g}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Raters:
+    """A mixture of raters fitted to many votes on uniform pairs, rewards standard normal.
+
+    Attributes:
+        votes: Of all raters.
+        raters: H; every vote is of one drawn uniformly.
+        prompts: X.
+        responses: n.
+        proportions: Of the groups.
+        seed: Root of the streams of votes and starts.
+    """
+
+    votes: int
+    raters: int
+    prompts: int
+    responses: int
+    proportions: tuple[float, ...] = (0.4, 0.25, 0.15, 0.12, 0.08)
+    seed: int = 0
+
+    methods = ("soft", "hard")
+
+    @property
+    def instance(self) -> str:
+        """The case in words."""
+        return (
+            f"EM, {self.votes} votes of {self.raters} raters, U = {len(self.proportions)}, "
+            f"X = {self.prompts}, n = {self.responses}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """How many raters of a planted mixture EM puts in their group.
+
+    Attributes:
+        comparisons: Votes of every rater, on uniform pairs.
+        raters: H.
+        prompts: X.
+        responses: n.
+        scale: Standard deviation of the independent normal rewards.
+        proportions: Of the groups.
+        seeds: Electorates drawn; the same for every number of comparisons.
+    """
+
+    comparisons: int
+    raters: int = 200
+    prompts: int = 1
+    responses: int = 6
+    scale: float = 2.0
+    proportions: tuple[float, ...] = (0.8, 0.2)
+    seeds: int = 20
+
+    methods = ("soft", "hard")
+
+    @property
+    def instance(self) -> str:
+        """The case in words."""
+        return (
+            f"EM, {self.raters} raters of {self.comparisons} votes each, groups of "
+            f"{', '.join(format(share, 'g') for share in self.proportions)}, X = {self.prompts}, "
+            f"n = {self.responses}, scale {self.scale:g}"
+        )
+
+
+Case = (
+    Comparison | Footprint | Startup | Sweeps | Planning | Steps | Toy | Groups | Raters | Recovery
+)
 
 
 def key(case: Case) -> str:
@@ -282,6 +380,18 @@ STEPS: tuple[Case, ...] = tuple(
 )
 """What the abstraction costs: a step against the same update written out in NumPy."""
 
+MAXMIN: tuple[Case, ...] = (
+    *(Groups(5, 200, 20, temperature) for temperature in (1.0, 0.1, 0.01)),
+    Groups(5, 200, 20, 0.1, ("exact", "cvxpy_compiled_each_time"), repeats=3),
+)
+"""The exact dual of MaxMin against the conic program."""
+
+RATERS: tuple[Case, ...] = (
+    *(Recovery(comparisons) for comparisons in (1, 2, 3, 5, 10, 20)),
+    Raters(1_000_000, 10_000, 1000, 8),
+)
+"""Mixtures of raters: recovery against comparisons a rater, and a million votes."""
+
 QUICK: tuple[Case, ...] = (
     Comparison("tournament", 5, 1, 0.1, ("exact", "cvxpy", "extragradient"), repeats=2),
     Comparison("uniform", 4, 40, 0.1, ("exact", "cvxpy"), repeats=2, sample=3),
@@ -290,6 +400,8 @@ QUICK: tuple[Case, ...] = (
     Sweeps(1000, 3, 4, 0.1, repeats=1),
     Planning(60, 3, 4, 0.1, horizon=5, repeats=1),
     Steps("extragradient", 20, 5, repeats=3),
+    Recovery(5, raters=30, responses=4, seeds=1),
+    Groups(3, 4, 2, 0.1, repeats=1),
 )
 """A few seconds that exercise everything: for trying the machinery out."""
 
@@ -301,5 +413,7 @@ SUITES: Mapping[str, tuple[Case, ...]] = {
     "memory": MEMORY,
     "mdp": MDPS,
     "steps": STEPS,
-    "full": (*TARGETS, *MEMORY, *MDPS, *STEPS, *BATCHES, *SIZES),
+    "maxmin": MAXMIN,
+    "raters": RATERS,
+    "full": (*TARGETS, *MEMORY, *MDPS, *STEPS, *MAXMIN, *RATERS, *BATCHES, *SIZES),
 }

@@ -21,10 +21,12 @@ from nlhf.exact.sequence_program import (
     solve_sequential_vertex,
 )
 from nlhf.exact.sequential import solve_sequential
+from nlhf.exact.utility import solve_utility
 from nlhf.games.markov import MarkovGame
 from nlhf.games.maxmin import MaxMinGame
 from nlhf.games.preference import SelfPlayGame
 from nlhf.games.trajectory import TrajectoryGame
+from nlhf.games.utility import UtilityGame
 from nlhf.games.zero_sum import ZeroSumGame
 from nlhf.protocols import Algorithm
 from nlhf.results import Certificate, Profile, Provenance, Solution, Stop
@@ -34,7 +36,7 @@ from nlhf.streams import Stream
 
 
 def solve(
-    game: SelfPlayGame | ZeroSumGame | TrajectoryGame | MarkovGame | MaxMinGame,
+    game: SelfPlayGame | ZeroSumGame | TrajectoryGame | MarkovGame | MaxMinGame | UtilityGame,
     algorithm: Algorithm[Any] | None = None,
     *,
     stop: StopRule | None = None,
@@ -47,7 +49,8 @@ def solve(
 
     Args:
         game: A preference game, a log-odds game, a zero-sum game, a preference game on a
-            token tree or a Markov decision process, or a MaxMin game.
+            token tree or a Markov decision process, a MaxMin game, or
+            one with a general utility.
         algorithm: `None` solves exactly: by the Newton branch at positive temperatures, by linear
             programming at temperature 0, with maximum-entropy selection where responses are
             chosen at once and a vertex on decision processes. Otherwise the algorithm is run
@@ -100,6 +103,8 @@ def solve(
         return _solve_sequentially(game)
     if isinstance(game, MaxMinGame):
         return _solve_maxmin(game)
+    if isinstance(game, UtilityGame):
+        return _solve_utility(game)
     return _solve_exactly(game)
 
 
@@ -113,7 +118,7 @@ def _check_kinds(
 ) -> None:
     """Raise `Unsupported` for an argument of another kind than `solve` takes."""
     solvable = isinstance(
-        game, SelfPlayGame | ZeroSumGame | TrajectoryGame | MarkovGame | MaxMinGame
+        game, SelfPlayGame | ZeroSumGame | TrajectoryGame | MarkovGame | MaxMinGame | UtilityGame
     )
     other = hasattr(game, "as_profile") and not isinstance(game, type)
     if not solvable and (algorithm is None or not other):
@@ -212,6 +217,28 @@ def _solve_maxmin(game: MaxMinGame) -> Solution[Policy]:
             method=method,
             choices=tuple(choices),
             iterations=iterations,
+            seconds=time.perf_counter() - start,
+        ),
+    )
+
+
+def _solve_utility(game: UtilityGame) -> Solution[Policy]:
+    start = time.perf_counter()
+    optimum = solve_utility(game)
+    if not optimum.converged:
+        warnings.warn(
+            f"the optimum is not reached after {optimum.iterations} steps: "
+            "see the certificate for what was reached",
+            Approximate,
+            stacklevel=3,
+        )
+    return Solution(
+        profile=(optimum.policy,),
+        certificate=certify(game, optimum.policy),
+        stop=Stop.SOLVER if optimum.converged else Stop.STALLED,
+        provenance=Provenance(
+            method=optimum.method,
+            iterations=optimum.iterations,
             seconds=time.perf_counter() - start,
         ),
     )

@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from nlhf.errors import Unsupported
 from nlhf.exact.interior_point import Curved, Region
+from nlhf.numerics import exp_remainder
 from nlhf.spaces.ambiguity import (
     Ambiguity,
     ChiSquareBall,
@@ -15,6 +16,10 @@ from nlhf.spaces.ambiguity import (
     TotalVariationBall,
     WholeSimplex,
 )
+
+
+_SMALL = 1 / 16
+"""Radius over the least proportion up to which no weight of a ball is less than half of η."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +63,10 @@ def weights_in(ambiguity: Ambiguity) -> Weights | None:
         return None
     if isinstance(ambiguity, TotalVariationBall):
         return _total_variation(eta, ambiguity.radius)
-    kind = _Divergence if isinstance(ambiguity, KLBall) else _ChiSquare
+    divergence = isinstance(ambiguity, KLBall)
+    if ambiguity.radius <= _SMALL * float(eta.min()):
+        return _small_ball(eta, ambiguity.radius, _UnitDivergence if divergence else _UnitChiSquare)
+    kind = _Divergence if divergence else _ChiSquare
     return _simplex(eta, curved=kind(eta, ambiguity.radius))
 
 
@@ -79,23 +87,52 @@ def _simplex(
     return Weights(region, np.zeros(len(eta)), one)
 
 
-def _total_variation(eta: Float[np.ndarray, " group"], radius: float) -> Weights:
-    """Return w = η + p − m with p, m ≥ 0, m ≤ η and Σp = Σm ≤ ρ.
+def _small_ball(
+    eta: Float[np.ndarray, " group"],
+    radius: float,
+    kind: "type[_UnitDivergence] | type[_UnitChiSquare]",
+) -> Weights:
+    """Return w = η + √(ρη) v, where the set is nearly the unit ball, or its double, of v.
 
-    Every inequality but one bounds a single variable, which keeps the systems well scaled.
+    Differences of weights, which are all that counts in a small ball, then keep their digits. No
+    weight comes near 0, so nothing else needs to be asked.
+    """
+    scale = np.sqrt(radius * eta)
+    region = Region(
+        upper=np.zeros((0, len(eta))),
+        bound=np.zeros(0),
+        equal=np.sqrt(eta)[None],
+        right=np.zeros(1),
+        inside=np.zeros(len(eta)),
+        curved=kind(np.sqrt(radius / eta)),
+    )
+    return Weights(region, eta, np.diag(scale))
+
+
+def _total_variation(eta: Float[np.ndarray, " group"], radius: float) -> Weights:
+    """Return w = η + p − m with p, m ≥ 0, m ≤ η and Σp = Σm = s ≤ ρ.
+
+    Every inequality bounds a single variable, which keeps the systems well scaled: at its limit ρ,
+    a bound on a sum would drown the curvature of all its terms.
     """
     count = len(eta)
-    one, zero = np.eye(count), np.zeros((count, count))
-    mass = np.append(np.ones(count), np.zeros(count))
+    one, zero, none = np.eye(count), np.zeros((count, count)), np.zeros((count, 1))
+    gains, losses = np.ones(count), np.zeros(count)
     least = np.minimum(eta, radius / count) / 2.0
     region = Region(
-        upper=np.vstack([-np.eye(2 * count), np.hstack([zero, one]), mass]),
+        upper=np.vstack(
+            [
+                -np.eye(2 * count, 2 * count + 1),
+                np.hstack([zero, one, none]),
+                np.eye(1, 2 * count + 1, 2 * count),
+            ]
+        ),
         bound=np.concatenate([np.zeros(2 * count), eta, [radius]]),
-        equal=(2.0 * mass - 1.0)[None, :],
-        right=np.zeros(1),
-        inside=np.append(least, least),
+        equal=np.array([[*gains, *losses, -1.0], [*losses, *gains, -1.0]]),
+        right=np.zeros(2),
+        inside=np.concatenate([least, least, [least.sum()]]),
     )
-    return Weights(region, eta, np.hstack([one, -one]))
+    return Weights(region, eta, np.hstack([one, -one, none]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,3 +166,38 @@ class _ChiSquare:
         self, v: Float[np.ndarray, "group"]
     ) -> tuple[Float[np.ndarray, "group"], Float[np.ndarray, "group group"]]:
         return 2.0 * (v - self.eta) / self.eta, np.diag(2.0 / self.eta)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _UnitDivergence:
+    """KL(w‖η)/ρ − 1 for w = η (1 + x), x = √(ρ/η) v."""
+
+    relative: Float[np.ndarray, " group"]
+
+    def value(self, v: Float[np.ndarray, " group"]) -> float:
+        with np.errstate(invalid="ignore", divide="ignore"):  # a trial point outside the simplex
+            logs = np.log1p(self.relative * v)
+            # The terms η x, of which the sum is 0, are taken off so that nothing cancels.
+            terms = (1.0 + self.relative * v) * exp_remainder(-logs) / self.relative**2
+        return float(terms.sum() - 1.0)
+
+    def derivatives(
+        self, v: Float[np.ndarray, " group"]
+    ) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, "group group"]]:
+        x = self.relative * v
+        return np.log1p(x) / self.relative, np.diag(1.0 / (1.0 + x))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _UnitChiSquare:
+    """Σ (w − η)²/(η ρ) − 1 = ‖v‖² − 1 for w = η + √(ρη) v."""
+
+    relative: Float[np.ndarray, " group"]
+
+    def value(self, v: Float[np.ndarray, " group"]) -> float:
+        return float(v @ v - 1.0)
+
+    def derivatives(
+        self, v: Float[np.ndarray, " group"]
+    ) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, "group group"]]:
+        return 2.0 * v, 2.0 * np.eye(len(v))

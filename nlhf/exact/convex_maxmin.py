@@ -1,7 +1,8 @@
 r"""MaxMin from one conic program over decision points, by an interior-point method.
 
 An independent route to `exact.maxmin`: it knows no value function, recursion or derivative. In
-units of the temperature, with the rewards G of actions and the flow of `RewardFlow`,
+units of the temperature (at 0, of half the range of rewards), with the rewards G of actions and the
+flow of `RewardFlow`,
 
 .. math:: \min_{w \in W, V}\ \langle\rho, V\rangle + \langle w, o\rangle/\tau
               + (\kappa/\tau)\, KL(w\|\eta) \quad\text{s.t.}\quad
@@ -152,7 +153,7 @@ class MaxMinProgram:
 
     def _set_parameters(self, game: MaxMinGame, flow: RewardFlow) -> None:
         tau, kappa = game.temperatures
-        unit = tau or 1.0
+        unit = tau or game.lipschitz or 1.0
         self._slope.value = flow.rewards / unit
         self._log_mu.value = game.reference.log_probabilities.reshape(-1)
         self._start.value, self._offsets.value = flow.graph.start, game.offsets / unit

@@ -217,10 +217,11 @@ def _direction(
     matrix = system.hessian + (normals.T * (multipliers / slack)) @ normals
     # Curvatures differ by twenty orders of magnitude: variables are scaled to have the same one.
     scale = 1.0 / np.sqrt(matrix.diagonal())
-    equal = region.equal * scale
-    full = np.block(
-        [[matrix * np.outer(scale, scale), equal.T], [equal, np.zeros((equations, equations))]]
-    )
+    variables = len(matrix)
+    full = np.zeros((variables + equations,) * 2)
+    full[:variables, :variables] = matrix * np.outer(scale, scale)
+    full[variables:, :variables] = equal = region.equal * scale
+    full[:variables, variables:] = equal.T
     centring = barrier / slack - multipliers
     right = -np.append(scale * (system.dual + normals.T @ centring), system.primal)
     solution = np.linalg.solve(full, right)

@@ -16,7 +16,7 @@ temperature, so it is followed downwards from where D is nearly quadratic.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -24,7 +24,7 @@ from jaxtyping import Float
 from nlhf.exact.ambiguity_regions import Weights, weights_in
 from nlhf.exact.interior_point import Iterate, begin, centre
 from nlhf.games.maxmin import MaxMinGame
-from nlhf.numerics import expectation, log_normalise, log_sum_exp
+from nlhf.numerics import EPSILON, expectation
 from nlhf.results import Profile
 from nlhf.spaces.policy import Policy
 from nlhf.spaces.realisers import SoftBellman
@@ -37,7 +37,7 @@ _ROUNDING = 1e-13
 """Residuals that are taken for rounding, in the same units, where the barrier is smaller."""
 _SHARE = 0.1
 """Barrier parameter over temperature, on the way down: the path then bends where D does."""
-_BOLD, _TIMID = 0.05, 0.95
+_BOLD, _TIMID = 1e-3, 0.95
 """Ratios of successive temperatures or barriers: the smallest that is tried, and the largest."""
 _MOST_STEPS = 15
 """Newton steps to the next point of the path; more means that it is too far away."""
@@ -82,16 +82,20 @@ def _follow(game: MaxMinGame, among: Weights) -> tuple[Iterate, float]:
 
     Returns the last point that was reached, and its barrier parameter.
     """
-    unit = game.lipschitz or 1.0
+    unit = game.half_range or game.lipschitz or 1.0
     final = game.temperatures[0] / unit
+    rounding = max(
+        _ROUNDING * max(1.0, game.temperatures[1] / unit), 8 * EPSILON * game.largest / unit
+    )
     temperature, barrier, ratio = max(1.0, final), np.inf, 0.2
     at, reached = begin(among.region, _SHARE), barrier
     aim = (temperature, _SHARE * min(temperature, 1.0))
+    f = DualFunction(game, among, temperature * unit, unit)
     while ratio <= _TIMID:
-        f = DualFunction(game, among, aim[0] * unit, unit)
-        tried, success = centre(f, among.region, at, aim[1], least=_ROUNDING, most=_MOST_STEPS)
+        f = f.at(aim[0] * unit)
+        tried, success = centre(f, among.region, at, aim[1], least=rounding, most=_MOST_STEPS)
         if success:
-            ratio = max(_BOLD, ratio**1.3)
+            ratio = max(_BOLD, ratio**2)
             at, temperature, barrier = tried, *aim
             if temperature == final:
                 reached = barrier
@@ -110,17 +114,43 @@ def _follow(game: MaxMinGame, among: Weights) -> tuple[Iterate, float]:
 class DualFunction:
     """D and its first two derivatives at some temperature, in units of payoff `unit`."""
 
-    def __init__(self, game: MaxMinGame, among: Weights, temperature: float, unit: float) -> None:
+    def __init__(
+        self,
+        game: MaxMinGame,
+        among: Weights,
+        temperature: float,
+        unit: float,
+        moments: "_Moments | None" = None,
+    ) -> None:
         self.game, self.among = game, among
         self.temperature, self.unit = temperature, unit
+        if moments is None:
+            sequential = isinstance(game.spaces[0].each, SequentialSpace)
+            moments = _MomentsOfVisits(game) if sequential else _MomentsOfResponses(game)
+        self._moments = moments
+        self._last: tuple[Any, Any] = (None, None)
+
+    def at(self, temperature: float) -> "DualFunction":
+        """Return the function at another temperature."""
+        if temperature == self.temperature:
+            return self
+        return DualFunction(self.game, self.among, temperature, self.unit, self._moments)
 
     def derivatives(
         self, v: Float[np.ndarray, " variable"]
     ) -> tuple[float, Float[np.ndarray, " variable"], Float[np.ndarray, "variable variable"]]:
-        """Return the value, the gradient and the Hessian."""
+        """Return the value, the gradient and the Hessian; the last ones are remembered."""
+        if self._last[0] is not v:
+            self._last = (v, self._derivatives(v))
+        found: tuple[float, np.ndarray, np.ndarray] = self._last[1]
+        return found
+
+    def _derivatives(
+        self, v: Float[np.ndarray, " variable"]
+    ) -> tuple[float, Float[np.ndarray, " variable"], Float[np.ndarray, "variable variable"]]:
         game, kappa = self.game, self.game.temperatures[1]
         w = self.among.at(v)
-        soft, utilities, covariance = self._moments(w)
+        soft, utilities, covariance = self._moments.at(w, self.temperature)
         value = soft + float(w @ game.offsets)
         gradient, hessian = utilities + game.offsets, covariance / self.temperature
         if kappa > 0.0:
@@ -135,29 +165,59 @@ class DualFunction:
             directions.T @ hessian @ directions / self.unit,
         )
 
-    def _moments(
-        self, w: Float[np.ndarray, "group"]
-    ) -> tuple[float, Float[np.ndarray, "group"], Float[np.ndarray, "group group"]]:
-        """Return the soft value, the mean rewards under π_w, and covariances of their values."""
-        game, space = self.game, self.game.spaces[0].each
-        payoff = game.weighted(Policy(np.log(w)))
-        if isinstance(space, SequentialSpace):
-            return self._moments_of_visits(space, payoff)
-        logits = game.reference.log_probabilities + payoff / self.temperature
-        logits = logits.reshape(len(game.prompt_weights), -1)
-        policy = np.exp(log_normalise(logits))
-        soft = self.temperature * float(game.prompt_weights @ log_sum_exp(logits))
-        rewards = game.rewards.reshape(game.groups, *policy.shape)
-        means = np.einsum("uxy,xy->ux", rewards, policy)
-        flat = (rewards - means[..., None]).reshape(game.groups, -1)
-        mass = (game.prompt_weights[:, None] * policy).reshape(-1)
-        return soft, means @ game.prompt_weights, (flat * mass) @ flat.T
 
-    def _moments_of_visits(
-        self, space: SequentialSpace, payoff: Any
+class _Moments(Protocol):
+    """The soft value of w · r, the mean rewards under π_w, and the covariances of their values."""
+
+    def at(
+        self, w: Float[np.ndarray, "group"], temperature: float
+    ) -> tuple[float, Float[np.ndarray, "group"], Float[np.ndarray, "group group"]]: ...
+
+
+class _MomentsOfResponses:
+    """Where responses are chosen at once: from one exponential per response."""
+
+    def __init__(self, game: MaxMinGame) -> None:
+        self.weights = game.prompt_weights
+        self.log_reference = game.reference.log_probabilities.reshape(len(self.weights), -1)
+        rewards = game.rewards.reshape(game.groups, *self.log_reference.shape)
+        # Less their means, so that the covariances below do not cancel.
+        self.offsets = np.einsum("uxy,xy->ux", rewards, np.exp(self.log_reference))
+        self.rewards = rewards - self.offsets[..., None]
+        self.flat = self.rewards.reshape(game.groups, -1)
+        self.means = self.offsets @ self.weights
+
+    def at(
+        self, w: Float[np.ndarray, "group"], temperature: float
     ) -> tuple[float, Float[np.ndarray, "group"], Float[np.ndarray, "group group"]]:
-        game, process = self.game, space.process
-        best = SoftBellman().realise(process, payoff, [(game.reference, self.temperature)])
+        logits = ((w / temperature) @ self.flat).reshape(self.log_reference.shape)
+        logits += self.log_reference
+        top = logits.max(axis=-1)
+        logits -= top[:, None]
+        policy = np.exp(logits, out=logits)
+        total = policy.sum(axis=-1)
+        soft = temperature * float(self.weights @ (top + np.log(total)))
+        policy /= total[:, None]
+        means = np.matmul(self.rewards.swapaxes(0, 1), policy[..., None])[..., 0]
+        centred = self.rewards - means.T[..., None]
+        policy *= self.weights[:, None]
+        flat = centred.reshape(len(w), -1)
+        covariance = (flat * policy.reshape(-1)) @ flat.T
+        return soft + float(w @ self.means), self.means + self.weights @ means, covariance
+
+
+class _MomentsOfVisits:
+    """On a decision process: from soft value iteration and the values of its policy."""
+
+    def __init__(self, game: MaxMinGame) -> None:
+        self.game = game
+
+    def at(
+        self, w: Float[np.ndarray, "group"], temperature: float
+    ) -> tuple[float, Float[np.ndarray, "group"], Float[np.ndarray, "group group"]]:
+        game, space = self.game, self.game.spaces[0].each
+        process, payoff = space.process, game.weighted(Policy(np.log(w)))
+        best = SoftBellman().realise(process, payoff, [(game.reference, temperature)])
         log_policy = best.log_probabilities
         values = [process.action_values(log_policy, reward, None) for reward in game.rewards]
         centred = [q - expectation(log_policy, q)[..., None] for q in values]
@@ -167,5 +227,5 @@ class DualFunction:
         mass = (visits[..., None] * best.probabilities).reshape(-1)
         flat = np.array([q.reshape(-1) for q in centred])
         means = np.array([game.spaces[0].mean(best, reward) for reward in game.rewards])
-        price = self.temperature * space.divergence(best, game.reference).value
+        price = temperature * space.divergence(best, game.reference).value
         return game.spaces[0].mean(best, payoff) - price, means, (flat * mass) @ flat.T

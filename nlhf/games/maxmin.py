@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from enum import StrEnum, unique
 from functools import cached_property
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from nlhf.games.tabular import (
 from nlhf.numerics import EPSILON, PROBABILITY_TOLERANCE, kl_divergence
 from nlhf.protocols import Evaluation
 from nlhf.results import Profile, Units, chosen, float_array, read_only
-from nlhf.spaces.ambiguity import Ambiguity, WholeSimplex
+from nlhf.spaces.ambiguity import Ambiguity, checked_ambiguity
 from nlhf.spaces.groups import GroupSpace
 from nlhf.spaces.policy import Policy
 from nlhf.spaces.pooled import Pooled
@@ -127,7 +128,7 @@ class MaxMinGame(RegularisedGame):
             space = Pooled(SequentialSpace(played, self.prompt_weights, realiser))
         self.process = process
         self.exact_steps = process is None or type(realiser) is SoftBellman
-        self.ambiguity = _checked_ambiguity(ambiguity, proportions, len(self.rewards))
+        self.ambiguity = checked_ambiguity(ambiguity, proportions, len(self.rewards))
         super().__init__(
             spaces=(space, GroupSpace(self.ambiguity)),
             references=(checked_reference(reference, shape[:-1], shape[-1]), self.ambiguity.centre),
@@ -205,27 +206,43 @@ class MaxMinGame(RegularisedGame):
         return self.references[1].probabilities
 
     @cached_property
-    def lipschitz(self) -> float:
-        r"""Half the range of any group's rewards, the most of all groups and prompts.
-
-        So :math:`\|F(z)-F(z')\|_\infty \le L\|z-z'\|_1` up to a constant per player, where the
-        distance of policies is that of distributions over prompts and responses together.
-        """
+    def half_range(self) -> float:
+        """Half the range of any group's rewards, the most of all groups and prompts."""
         if isinstance(self.rewards, np.ndarray):
             return float(np.ptp(self.rewards, axis=-1).max() / 2.0)
         return float(max(reward.half_range for reward in self.rewards))
 
     @cached_property
+    def lipschitz(self) -> float:
+        r"""Half the range of either player's payoffs, the most of all.
+
+        For the policy it is that of a group's rewards, for the groups half of what two of them may
+        be apart under one policy, offsets included. So
+        :math:`\|F(z)-F(z')\|_\infty \le L\|z-z'\|_1` up to a constant per player, for which the
+        first would do, where the distance of policies is that of distributions over prompts and
+        responses together; and no payoff has a larger half range, which bounds the distance of
+        the equilibrium from the references.
+        """
+        return max(self.half_range, self._most_apart() / 2.0)
+
+    @cached_property
+    def largest(self) -> float:
+        """The largest reward in absolute value, and on top of it the largest offset."""
+        if isinstance(self.rewards, np.ndarray):
+            reward = float(np.abs(self.rewards).max())
+        else:
+            reward = float(max(payoff.size.max() for payoff in self.rewards))
+        return reward + float(np.abs(self.offsets).max())
+
+    @cached_property
     def rounding(self) -> Float[np.ndarray, "context"]:
         """A bound on the rounding error of an entry of a payoff of either player."""
         if isinstance(self.rewards, np.ndarray):
-            largest = float(np.abs(self.rewards).max())
             error = (self.rewards[0].size + self.groups + 8) * EPSILON
         else:
-            largest = float(max(reward.size.max() for reward in self.rewards))
             played = self.spaces[0].each.process
             error = 2 * played.rounding + (8 * played.length + self.groups) * EPSILON
-        return read_only(np.array([error * (largest + float(np.abs(self.offsets).max()))]))
+        return read_only(np.array([error * self.largest]))
 
     def operator(self, profile: Profile[Policy], stream: Stream | None = None) -> Evaluation[Any]:
         """Return (Σ_u w_u r_u, −U(π)); exact, so the stream is not used."""
@@ -302,6 +319,15 @@ class MaxMinGame(RegularisedGame):
         best: Policy = found.response
         return best
 
+    def _most_apart(self) -> float:
+        """Return the largest difference of two groups' utilities that any policy brings about."""
+        space, apart = self.spaces[0], 0.0
+        for u, v in permutations(range(self.groups), 2):
+            difference = self.rewards[u] + self.rewards[v] * -1.0
+            most = space.mean(space.best_response(difference), difference)
+            apart = max(apart, most + float(self.offsets[u] - self.offsets[v]))
+        return apart
+
     def _decisions(self) -> str:
         *contexts, responses = self.reference.log_probabilities.shape
         prompts = [f"{count} contexts" for count in contexts]
@@ -369,25 +395,6 @@ def _checked_payoffs(process: Any, rewards: object) -> tuple[Any, ...]:
                 f"the payoff of group {u} has entries that are not finite", "pass finite payoffs"
             )
     return tuple(rewards)
-
-
-def _checked_ambiguity(
-    ambiguity: Ambiguity | None, proportions: ArrayLike | None, groups: int
-) -> Ambiguity:
-    if ambiguity is None:
-        shares = np.full(groups, 1.0 / groups) if proportions is None else proportions
-        ambiguity = WholeSimplex(shares)
-    elif proportions is not None:
-        raise InvalidProblem(
-            f"proportions are given twice, in {ambiguity!r} too", "pass them to the set only"
-        )
-    size = ambiguity.centre.log_probabilities.size
-    if size != groups:
-        raise InvalidProblem(
-            f"there are {groups} groups of rewards and {size} proportions",
-            "give one reward array and one proportion per group",
-        )
-    return ambiguity
 
 
 def _checked_offsets(offsets: Offsets | str | None, groups: int) -> Offsets:

@@ -24,6 +24,9 @@ from nlhf.spaces.filling import cap, drain, fill, stretch, transfer
 from nlhf.spaces.policy import Policy
 from nlhf.spaces.tempering import chi_square, flattened, range_of, relative_to, tempered
 
+_GONE = 1e15
+"""How far below the others a tilt of -inf is put: what is left of it is less than rounding."""
+
 
 @runtime_checkable
 class Ambiguity(Protocol):
@@ -80,13 +83,21 @@ class _AroundProportions(ABC):
     def project(self, log_tilt: Float[np.ndarray, "group"]) -> Policy:
         r"""Return :math:`\arg\min_{w \in W} KL(w\|q)` for q proportional to exp(log_tilt).
 
+        Args:
+            log_tilt: log q up to a constant; `-inf` stands for the limit of ever smaller q, which
+                gives a group no weight where W allows that.
+
         Raises:
-            InvalidProblem: If the shape is not that of η or an entry is not finite.
+            InvalidProblem: If the shape is not that of η, an entry is `nan` or `+inf`, or all are
+                `-inf`.
         """
-        self._check("tilt", log_tilt)
+        gone = np.isneginf(log_tilt)
+        self._check("tilt", np.where(gone, 0.0, log_tilt) if not gone.all() else log_tilt)
         tilt = Policy.proportional(log_tilt)
         if self.excess(tilt) <= 0.0:
             return tilt
+        if gone.any():
+            log_tilt = np.where(gone, log_tilt[~gone].min() - _GONE, log_tilt)
         return Policy.proportional(self._project(log_tilt))
 
     def largest(self, payoff: Float[np.ndarray, "group"]) -> Policy:

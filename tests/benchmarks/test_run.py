@@ -256,6 +256,17 @@ def test_the_plot_shows_every_measured_point_and_only_the_newest(
 
 
 def test_suites_are_data() -> None:
-    assert set(SUITES) == {"quick", "targets", "sizes", "batches", "memory", "mdp", "steps", "full"}
-    for name in ("TARGETS", "SIZES", "BATCHES", "MEMORY", "MDPS", "STEPS"):
+    assert set(SUITES) == {
+        "quick",
+        "targets",
+        "sizes",
+        "batches",
+        "memory",
+        "mdp",
+        "steps",
+        "maxmin",
+        "raters",
+        "full",
+    }
+    for name in ("TARGETS", "SIZES", "BATCHES", "MEMORY", "MDPS", "STEPS", "MAXMIN", "RATERS"):
         assert set(getattr(suites, name)) <= set(SUITES["full"])

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from mpmath import mp, mpf
 
 from nlhf.errors import InvalidProblem
 from nlhf.numerics import expectation, kl_divergence
@@ -239,6 +240,77 @@ def test_strong_tilts_are_exact_where_arithmetic_by_hand_is_possible():
     np.testing.assert_allclose(moved, [*(0.5 * rest), 0.5], rtol=1e-14)
 
 
+@given(cases(), st.integers(0, 6))
+def test_a_tilt_of_minus_infinity_is_the_limit_of_ever_smaller_ones(case, group):
+    ambiguity, tilt, _ = case
+    gone = np.arange(tilt.size) == group
+    if gone.all():
+        return
+    limit = ambiguity.project(np.where(gone, -np.inf, tilt)).probabilities
+    near = ambiguity.project(np.where(gone, -1e7, tilt)).probabilities
+    np.testing.assert_allclose(near, limit, rtol=0, atol=1e-5)
+    if ambiguity.excess(Policy.proportional(np.where(gone, -np.inf, tilt))) == 0.0:
+        assert limit[gone].sum() == 0.0
+
+
+def bisected(weights, divergence, radius, low, high):
+    """The weights at which a divergence, monotone in the parameter, is the radius; 60 digits."""
+    with mp.workdps(60):
+        falling = divergence(weights(low)) > divergence(weights(high))
+        for _ in range(220):
+            middle = (low + high) / 2
+            outside = divergence(weights(middle)) > radius
+            low, high = (middle, high) if outside == falling else (low, middle)
+        return np.array([float(w) for w in weights(low)])
+
+
+def tempered(eta, tilt):
+    def weights(s):
+        terms = [e * mp.exp(s * (t - mp.log(e))) for e, t in zip(eta, tilt, strict=True)]
+        return [term / mp.fsum(terms) for term in terms]
+
+    return weights
+
+
+def flattened(eta, tilt):
+    def weights(theta):
+        points = [t - mp.log(e) + theta for e, t in zip(eta, tilt, strict=True)]
+        terms = [e * mp.lambertw(mp.exp(x)).real for e, x in zip(eta, points, strict=True)]
+        return [term / mp.fsum(terms) for term in terms]
+
+    return weights
+
+
+@pytest.mark.parametrize("tilt", [[0.0, 1.0, 2.0], [0.0, 3.0, 40.0], [0.0, 1e3, 1e6]])
+@pytest.mark.parametrize("radius", [1e-4, 0.1, 0.6])
+def test_smooth_balls_agree_with_sixty_digit_arithmetic(tilt, radius):
+    eta = np.array([0.25, 0.5, 0.25])
+    with mp.workdps(60):
+        exact, size = [mpf(float(e)) for e in eta], mpf(radius)
+        logs = [mpf(t) for t in tilt]
+
+        def kl(w):
+            return mp.fsum(p * mp.log(p / e) for p, e in zip(w, exact, strict=True))
+
+        def chi_square(w):
+            return mp.fsum((p - e) ** 2 / e for p, e in zip(w, exact, strict=True))
+
+        known = [
+            (KLBall, bisected(tempered(exact, logs), kl, size, mpf(0), mpf(1))),
+            (
+                ChiSquareBall,
+                bisected(
+                    flattened(exact, logs), chi_square, size, -2 * logs[-1] - 99, mpf(10) ** 9
+                ),
+            ),
+        ]
+    for kind, expected in known:
+        ambiguity = kind(eta, radius)
+        if ambiguity.excess(Policy.proportional(np.array(tilt))) > 0.0:
+            found = ambiguity.project(np.array(tilt)).probabilities
+            np.testing.assert_allclose(found, expected, rtol=0, atol=ROUNDING)
+
+
 def test_conditional_value_at_risk_is_the_mean_over_the_worst_share_of_people():
     people = np.array([5.0, 1.0, 3.0, 2.0])
     worst = ConditionalValueAtRisk(np.full(4, 0.25), 0.5)
@@ -288,7 +360,8 @@ def test_the_excess_says_how_far_outside_a_certain_group_is(kind):
         (lambda: ConditionalValueAtRisk([0.5, 0.5], 0.0), "level is 0.0"),
         (lambda: ConditionalValueAtRisk([0.5, 0.5], 1.5), "1.5"),
         (lambda: KLBall([0.5, 0.5], 1.0).project(np.zeros(3)), r"\(3,\)"),
-        (lambda: KLBall([0.5, 0.5], 1.0).project(np.array([0.0, -np.inf])), "group 1 is -inf"),
+        (lambda: KLBall([0.5, 0.5], 1.0).project(np.array([0.0, np.inf])), "group 1 is inf"),
+        (lambda: WholeSimplex([0.5, 0.5]).project(np.full(2, -np.inf)), "group 0 is -inf"),
         (lambda: WholeSimplex([0.5, 0.5]).largest(np.array([np.nan, 0.0])), "group 0 is nan"),
     ],
 )
