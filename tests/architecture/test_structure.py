@@ -22,6 +22,7 @@ LAYERS = [
     {"learning"},
     {"lm"},
     {"solving", "theorems", "testing"},
+    {"social_choice"},
     {"analysis"},
     {"plotting"},
     {"cli"},
