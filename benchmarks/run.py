@@ -129,6 +129,8 @@ def describe(row: Row) -> str:
             f"a sweep, {numbers['share_of_copy_bandwidth']:.0%} of the bandwidth of a copy of as "
             f"many bytes, {numbers['share_of_large_copy_bandwidth']:.0%} of that of a large one"
         )
+    if "share_in_their_group" in numbers:
+        parts.append(f"{numbers['share_in_their_group']:.1%} of raters in their group")
     if "duality_gap_largest" in numbers:
         parts.append(f"gap {numbers['duality_gap_largest']:.1e}")
     if "peak_memory_bytes" in numbers:

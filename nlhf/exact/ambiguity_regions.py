@@ -17,7 +17,6 @@ from nlhf.spaces.ambiguity import (
     WholeSimplex,
 )
 
-
 _SMALL = 1 / 16
 """Radius over the least proportion up to which no weight of a ball is less than half of η."""
 

@@ -1,0 +1,1 @@
+"""Mixtures of Bradley-Terry raters by expectation-maximisation."""
