@@ -22,6 +22,7 @@ from nlhf.exact.sequence_program import (
 )
 from nlhf.exact.sequential import solve_sequential
 from nlhf.exact.utility import solve_utility
+from nlhf.games.group_robust import GroupRobustGame
 from nlhf.games.markov import MarkovGame
 from nlhf.games.maxmin import MaxMinGame
 from nlhf.games.preference import SelfPlayGame
@@ -34,9 +35,12 @@ from nlhf.spaces.policy import Policy
 from nlhf.spaces.tree import TokenTree
 from nlhf.streams import Stream
 
+Solvable = SelfPlayGame | ZeroSumGame | TrajectoryGame | MarkovGame | MaxMinGame | UtilityGame
+"""The games that have an exact solver."""
+
 
 def solve(
-    game: SelfPlayGame | ZeroSumGame | TrajectoryGame | MarkovGame | MaxMinGame | UtilityGame,
+    game: Solvable | GroupRobustGame,
     algorithm: Algorithm[Any] | None = None,
     *,
     stop: StopRule | None = None,
@@ -48,13 +52,14 @@ def solve(
     """Return an equilibrium of the game together with its certificate.
 
     Args:
-        game: A preference game, a log-odds game, a zero-sum game, a preference game on a
-            token tree or a Markov decision process, a MaxMin game, or
-            one with a general utility.
+        game: A preference game, a log-odds game, a zero-sum game, a preference game on a token
+            tree or a Markov decision process, a MaxMin game, one with a general utility, or a
+            group-robust one, which needs an algorithm.
         algorithm: `None` solves exactly: by the Newton branch at positive temperatures, by linear
             programming at temperature 0, with maximum-entropy selection where responses are
-            chosen at once and a vertex on decision processes. Otherwise the algorithm is run
-            until `stop`. The other arguments are for an algorithm only.
+            chosen at once and a vertex on decision processes; MaxMin and welfare by their duals
+            over groups. Otherwise the algorithm is run until `stop`. The other arguments are for
+            an algorithm only.
         stop: When to end a run; by default at a duality gap of 1e-8, after 10,000 steps, or when
             the gap no longer falls.
         stream: Randomness of the algorithm; `Stream(0)` by default.
@@ -117,9 +122,7 @@ def _check_kinds(
     checkpoint: object,
 ) -> None:
     """Raise `Unsupported` for an argument of another kind than `solve` takes."""
-    solvable = isinstance(
-        game, SelfPlayGame | ZeroSumGame | TrajectoryGame | MarkovGame | MaxMinGame | UtilityGame
-    )
+    solvable = isinstance(game, Solvable)
     other = hasattr(game, "as_profile") and not isinstance(game, type)
     if not solvable and (algorithm is None or not other):
         raise Unsupported(

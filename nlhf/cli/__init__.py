@@ -12,6 +12,7 @@ from typing import Annotated, Any, Union
 
 import tyro
 
+from nlhf.cli.align import Align
 from nlhf.cli.bench import Bench
 from nlhf.cli.compare import Compare
 from nlhf.cli.example import Example
@@ -22,6 +23,7 @@ from nlhf.errors import NlhfError, NlhfWarning
 _COMMANDS = {
     "solve": Solve,
     "compare": Compare,
+    "align": Align,
     "verify": Verify,
     "example": Example,
     "bench": Bench,

@@ -1,7 +1,8 @@
 """Pictures of results, which show what was computed and compute nothing."""
 
+from nlhf.plotting.alignments import plot_alignment
 from nlhf.plotting.analyses import plot_analysis
 from nlhf.plotting.comparisons import plot_comparison
 from nlhf.plotting.pictures import check_picture
 
-__all__ = ["check_picture", "plot_analysis", "plot_comparison"]
+__all__ = ["check_picture", "plot_alignment", "plot_analysis", "plot_comparison"]
