@@ -110,6 +110,7 @@ def solve(
         return _solve_maxmin(game)
     if isinstance(game, UtilityGame):
         return _solve_utility(game)
+    assert isinstance(game, SelfPlayGame | ZeroSumGame)  # _check_kinds lets nothing else pass
     return _solve_exactly(game)
 
 

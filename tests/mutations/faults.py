@@ -3,27 +3,8 @@
 `python tests/mutations/run.py [KEY ...]` plants them one at a time in a copy of the checkout.
 """
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One seeded fault.
-
-    Attributes:
-        key: A short name.
-        file: The file, relative to the checkout.
-        old: The text to replace; it stands there exactly once.
-        new: What replaces it.
-        tests: The tests that run; one of them must fail.
-    """
-
-    key: str
-    file: str
-    old: str
-    new: str
-    tests: tuple[str, ...]
-
+from tests.mutations.diversity_faults import DIVERSITY
+from tests.mutations.fault import Fault
 
 CERTIFY = ("tests/certificates",)
 SIMPLEX = ("tests/properties/test_simplex.py",)
@@ -484,4 +465,5 @@ FAULTS = (
         "logits = log_reference + payoff",
         LEDGER,
     ),
+    *DIVERSITY,
 )

@@ -1,0 +1,124 @@
+"""Seeded faults in what concerns people who differ: MaxMin, mixtures of raters, social choice."""
+
+from tests.mutations.fault import Fault
+
+DUALITY = (
+    "tests/games/test_maxmin.py::test_the_gap_of_a_profile_is_what_weights_concede_less_what_the_policy_secures",
+)
+OFFSETS = ("tests/games/test_maxmin.py::test_offsets_are_what_their_names_say",)
+AMBIGUITY = ("tests/properties/test_ambiguity.py",)
+MIXTURES = (
+    "tests/estimation/test_mixtures.py::test_the_objective_is_what_it_says_summed_vote_by_vote",
+    "tests/estimation/test_mixtures.py::test_the_gradient_of_the_marginal_likelihood_vanishes",
+    "tests/estimation/test_mixtures.py::test_no_iteration_lowers_the_objective",
+)
+CONSTRUCTION = ("tests/analysis/test_impossibility.py",)
+RULES = ("tests/social_choice/test_pairwise.py",)
+
+DIVERSITY = (
+    Fault(
+        "groups-that-want-to-be-served",
+        "nlhf/games/maxmin.py",
+        "return Evaluation((self.weighted(weights), -self.utilities(policy)))",
+        "return Evaluation((self.weighted(weights), self.utilities(policy)))",
+        DUALITY,
+    ),
+    Fault(
+        "offsets-with-the-wrong-sign",
+        "nlhf/games/maxmin.py",
+        "return -np.array([mean(self.reference, reward) for reward in self.rewards])",
+        "return np.array([mean(self.reference, reward) for reward in self.rewards])",
+        OFFSETS,
+    ),
+    Fault(
+        "prompts-counted-evenly",
+        "nlhf/spaces/pooled.py",
+        "gain=np.array([weighted_mean(found.gain, self.weights)])",
+        "gain=np.array([found.gain.mean()])",
+        DUALITY,
+    ),
+    Fault(
+        "free-choice-of-weights",
+        "nlhf/spaces/groups.py",
+        "gain -= temperature * (costs[0] - costs[1])",
+        "gain -= 0.0 * (costs[0] - costs[1])",
+        DUALITY,
+    ),
+    Fault(
+        "tail-of-the-best-off",
+        "nlhf/spaces/ambiguity.py",
+        "(policy.probabilities - self.proportions / self.level).max()",
+        "(policy.probabilities - self.proportions * self.level).max()",
+        AMBIGUITY,
+    ),
+    Fault(
+        "half-a-total-variation",
+        "nlhf/spaces/ambiguity.py",
+        "distance = 0.5 * float(np.abs(policy.probabilities - self.proportions).sum())",
+        "distance = float(np.abs(policy.probabilities - self.proportions).sum())",
+        AMBIGUITY,
+    ),
+    Fault(
+        "barrier-too-high",
+        "nlhf/exact/maxmin.py",
+        "_BARRIER = 1e-14",
+        "_BARRIER = 1e-5",
+        DUALITY,
+    ),
+    Fault(
+        "cap-of-another-level",
+        "nlhf/exact/ambiguity_regions.py",
+        "cap=eta / ambiguity.level",
+        "cap=eta / ambiguity.level**0.5",
+        DUALITY,
+    ),
+    Fault(
+        "raters-without-prior",
+        "nlhf/estimation/mixtures/steps.py",
+        "return self.weights.logs(coefficients) + self.ballots.by_rater(logs)",
+        "return 0.0 * self.weights.logs(coefficients) + self.ballots.by_rater(logs)",
+        MIXTURES,
+    ),
+    Fault(
+        "objective-without-penalty",
+        "nlhf/estimation/mixtures/steps.py",
+        "objective = float(total[self.ballots.present].sum()) - penalty",
+        "objective = float(total[self.ballots.present].sum())",
+        MIXTURES,
+    ),
+    Fault(
+        "hard-groups-by-prior-too",
+        "nlhf/estimation/mixtures/steps.py",
+        "joint = self.ballots.by_rater(log_sigmoid(self.rewards.differences(parameters)))",
+        "joint = self.joint(parameters, coefficients)",
+        MIXTURES,
+    ),
+    Fault(
+        "borda-of-losses",
+        "nlhf/social_choice/pairwise.py",
+        "return np.asarray(preference_of(source).mean(axis=1))",
+        "return np.asarray(preference_of(source).mean(axis=0))",
+        RULES,
+    ),
+    Fault(
+        "ties-that-count-whole",
+        "nlhf/social_choice/pairwise.py",
+        "(others + beats.sum(axis=1) - beats.sum(axis=0)) / 2.0",
+        "(others - beats.sum(axis=0)) / 1.0",
+        RULES,
+    ),
+    Fault(
+        "gap-of-the-other-divergence",
+        "nlhf/analysis/impossibility.py",
+        "gaps=population.temperature * kl_divergence(everybody, policies)",
+        "gaps=population.temperature * kl_divergence(policies, everybody)",
+        CONSTRUCTION,
+    ),
+    Fault(
+        "a-quarter-of-the-moment-bound",
+        "nlhf/analysis/impossibility.py",
+        "moments=4.0 * float(np.linalg.norm(moment)) / scale",
+        "moments=5.0 * float(np.linalg.norm(moment)) / scale",
+        CONSTRUCTION,
+    ),
+)
