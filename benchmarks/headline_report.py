@@ -182,8 +182,9 @@ def report(found: Sequence[Outcome], explored: Sequence[Outcome], origin: dict[s
             "# The headline in its exact form",
             "Relative change of win rates against the reference policy, from the single reward to "
             "MaxMin: median (lower quartile, upper quartile). *Possible*: the share of instances "
-            "in which any policy at all reaches the gain. The family, the policies and the "
-            "measure: `benchmarks/headline.py`, written before the first run.",
+            "in which some policy reaches the gain, whatever it does to the other group. The "
+            "family, the policies and the measure: `benchmarks/headline.py`, written before the "
+            "first run.",
             "## What the sweep shows",
             "\n".join(_verdict(found)),
             "## Relative changes",
@@ -192,8 +193,8 @@ def report(found: Sequence[Outcome], explored: Sequence[Outcome], origin: dict[s
             _rates(found),
             "## After the first run: what it takes",
             "Opposed tastes (ρ in [-1, -0.5)) of unequal strength, an exploration chosen with the "
-            "results above in sight. Both gains together need a minority that cares more than the "
-            "majority does, and are still the exception.",
+            "results above in sight; the minority cares more than the majority in all of them. "
+            "Both gains together then occur, but remain the exception.",
             _explored(explored),
             f"Largest duality gap of a MaxMin policy, rounding included: {gap:.1e} logits. "
             f"Revision {origin['revision'][:20]}, {origin['time']}; Python {origin['python']}, "

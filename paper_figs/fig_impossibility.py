@@ -54,8 +54,14 @@ CURVES = (
     Curve("gap", "alignment gap, exact", BLACK, "-", 2.8),
     Curve("segment", "lower bound: segment (always holds)", SKY, (0, (4, 1.5)), 1.3),
     Curve("repaired", EXPLICIT, GREEN, (0, (2, 1.2)), 1.5),
-    Curve("transcribed", "as commonly transcribed: refuted", VERMILION, "-", 1.2),
-    Curve("squared", "its square: refuted as β → 0", PURPLE, (0, (6, 1.5, 1, 1.5)), 1.2),
+    Curve("transcribed", "bound as commonly transcribed: refuted", VERMILION, "-", 1.2),
+    Curve(
+        "squared",
+        "the same with [ε(1 − η(u))]²: refuted as β → 0",
+        PURPLE,
+        (0, (6, 1.5, 1, 1.5)),
+        1.2,
+    ),
 )
 """In the order of drawing: the segment bound is dashed on top of the gap, which it nearly meets."""
 
@@ -135,7 +141,7 @@ def draw(sweeps: dict[str, dict[str, Column]]) -> Figure:
             for c in CURVES
         ]
         handles.append(
-            Patch(color=VERMILION, alpha=0.18, linewidth=0, label="the claim is above the gap")
+            Patch(color=VERMILION, alpha=0.18, linewidth=0, label="transcribed bound above the gap")
         )
         figure.legend(handles=handles, loc="lower center", ncols=2, frameon=False)
         figure.subplots_adjust(left=0.095, right=0.99, top=0.92, bottom=0.36, wspace=0.33)

@@ -11,7 +11,7 @@ from nlhf.social_choice.distortion import worst_family
 from nlhf.theorems import Citation, Coordinates, Hypothesis, Margin, Theorem
 
 from .draws import Draws, instances
-from .social_choice import EQUILIBRIUM, Matrix, Vector, allowed, gain
+from .social_choice import EQUILIBRIUM, Matrix, Vector, allowed, gain, sound
 
 BLUNTEST, SHARPEST = 0.1, 30.0
 
@@ -103,8 +103,10 @@ def _draw_groups(draws: Draws) -> tuple[np.ndarray, np.ndarray]:
 
 def _draw_elected(draws: Draws) -> Electorate:
     if draws.chance(4):
-        return near_worst(_draw_sharpness(draws), draws.logarithmic(0.003, 1.0))
-    return elected(*_draw_groups(draws), _draw_sharpness(draws))
+        found = near_worst(_draw_sharpness(draws), draws.logarithmic(0.003, 1.0))
+    else:
+        found = elected(*_draw_groups(draws), _draw_sharpness(draws))
+    return sound(EQUILIBRATED, found)
 
 
 def _draw_wide(draws: Draws) -> Electorate:
@@ -143,6 +145,12 @@ def _at(electorate: Electorate, vector: Float[np.ndarray, "coordinate"]) -> Elec
     return elected(utilities, raw / raw.sum(), sharpness)
 
 
+EQUILIBRATED: Hypothesis[Electorate] = Hypothesis(
+    "equilibrium",
+    r"\max_a (P\pi)(a) = \tfrac12",
+    lambda electorate: gain(electorate.preference, electorate.lottery) <= EQUILIBRIUM,
+)
+
 DISTORTION = Theorem(
     key="distortion",
     statement=(
@@ -154,11 +162,7 @@ DISTORTION = Theorem(
     hypotheses=(
         Hypothesis("unit", r"0 \le u \le 1", is_unit),
         Hypothesis("logistic", r"P(x,y) = \sum_u \eta_u\sigma(\beta(u(x)-u(y)))", is_logistic),
-        Hypothesis(
-            "equilibrium",
-            r"\max_a (P\pi)(a) = \tfrac12",
-            lambda electorate: gain(electorate.preference, electorate.lottery) <= EQUILIBRIUM,
-        ),
+        EQUILIBRATED,
     ),
     margin=_distortion,
     instances=instances(_draw_elected),

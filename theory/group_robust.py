@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from nlhf.estimation.group_robust import fit_group_robust
-from nlhf.estimation.pair_losses import PairLosses, PreferenceLoss, least_over_ball
+from nlhf.estimation.pair_losses import PairLosses, PreferenceLoss, minimiser_over_ball
 from nlhf.numerics import EPSILON, log_normalise
 from nlhf.theorems import Citation, Hypothesis, Margin, Theorem
 
@@ -169,11 +169,14 @@ def highest(problem: Problem, theta: Parameters) -> float:
 
 
 def lowest(problem: Problem, alpha: Float[np.ndarray, "group"]) -> float:
-    """Return min_θ Φ(θ, α) over the ball, from below."""
+    """Return min_θ Φ(θ, α) over the ball, from below: the tangent at the package's minimiser."""
     weights = shares(problem, alpha)
     loss = PreferenceLoss.IPO if problem.squared else PreferenceLoss.DPO
     packed = PairLosses(tuple(problem.comparisons), loss, problem.temperature)
-    return least_over_ball(packed, weights, problem.radius) + float(weights @ problem.extra)
+    theta = minimiser_over_ball(packed, weights, problem.radius)
+    slope = gradient(problem, theta, weights)
+    reach = float(slope @ theta) + problem.radius * float(np.linalg.norm(slope))
+    return float(weights @ losses(problem, theta)) - reach
 
 
 def size(problem: Problem) -> float:

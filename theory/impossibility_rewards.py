@@ -91,6 +91,18 @@ def _draw_wide(draws: Draws) -> Crowd:
     return fitted(crowd_of(features, pairs, law, parameters, shares))
 
 
+def _draw_pair_of_groups(draws: Draws) -> Crowd:
+    crowd = _draw_wide(draws)
+    shares = crowd.proportions[:2] / crowd.proportions[:2].sum()
+    pair = replace(
+        crowd,
+        parameters=crowd.parameters[:2],
+        preferences=crowd.preferences[:2],
+        proportions=shares,
+    )
+    return fitted(pair)
+
+
 def draw_foreign(draws: Draws) -> Crowd:
     """Draw preferences that are not those of the parameters, which all but agree with φ*."""
     crowd = draw_tree(draws)
@@ -266,6 +278,8 @@ def breaks_sharp(case: Stretched, pooled: Fraction) -> bool:
 
 
 LEMMA = Citation("chakraborty2024", "Lemma 1, as commonly transcribed")
+SHARPENED = Citation("chakraborty2024", "Lemma 1, as commonly transcribed; the constant is new")
+MENDED = Citation("chakraborty2024", "repaired; the original, Lemma 1, as commonly transcribed")
 WELL_SPECIFIED = (BRADLEY_TERRY, POOLED, BOUNDED)
 ANYHOW = (BRADLEY_TERRY, STATIONARY, BOUNDED)
 
@@ -293,7 +307,7 @@ REWARD_MISMATCH = Theorem(
 REWARD_MISMATCH_SHARP = Theorem(
     key="reward-mismatch-sharp",
     statement=_statement(r"\tfrac2D", r"where \sigma(z^\top\phi^*) = p^*(z)"),
-    sources=(LEMMA,),
+    sources=(SHARPENED,),
     hypotheses=WELL_SPECIFIED,
     margin=_mismatch(SHARP, lambda x: x.inexactness),
     instances=instances(draw_crowd),
@@ -334,7 +348,7 @@ REWARD_MISMATCH_SHARP_MISSPECIFIED = Theorem(
         Hypothesis("two-groups", r"U = 2", lambda x: len(x.parameters) == 2),
     ),
     margin=_mismatch(SHARP, lambda x: 16 * EPSILON),
-    instances=instances(lambda draws: _draw_pair_of_groups(draws)),
+    instances=instances(_draw_pair_of_groups),
     controls={},
     expected=Expected.REFUTED,
     sharp=(STRETCHED.crowd(),),
@@ -345,18 +359,6 @@ REWARD_MISMATCH_SHARP_MISSPECIFIED = Theorem(
         lambda: breaks_sharp(STRETCHED, POOLED_BOUND),
     ),
 )
-
-
-def _draw_pair_of_groups(draws: Draws) -> Crowd:
-    crowd = _draw_wide(draws)
-    shares = crowd.proportions[:2] / crowd.proportions[:2].sum()
-    pair = replace(
-        crowd,
-        parameters=crowd.parameters[:2],
-        preferences=crowd.preferences[:2],
-        proportions=shares,
-    )
-    return fitted(pair)
 
 
 def _moments(crowd: Crowd) -> Margin:
@@ -404,7 +406,7 @@ REWARD_MISMATCH_REPAIRED = Theorem(
         r" groups \|\phi^*-\phi_u\| \ge \tfrac1{2D}\log(1+(1-\eta_u)\epsilon), and so"
         r" \ge \tfrac1{4D}\epsilon(1-\eta_u)"
     ),
-    sources=(LEMMA,),
+    sources=(MENDED,),
     hypotheses=ANYHOW,
     margin=_repaired,
     instances=instances(_draw_wide),

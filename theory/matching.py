@@ -14,6 +14,7 @@ from .definitions import depth
 from .draws import Draws, instances
 from .instances import draw_reference
 from .rewards import bradley_terry
+from .social_choice import sound
 
 STATIONARY = 1e-10
 """How far, in units of reward, marginal rewards of a policy called optimal may differ."""
@@ -125,7 +126,8 @@ def _draw_rewards(draws: Draws) -> Vector:
 def _draw_optimal(draws: Draws) -> Regularised:
     rewards = _draw_rewards(draws)
     temperature = draws.one_of((1.0, draws.logarithmic(COLDEST, HOTTEST)))
-    return optimal(rewards, _uniform(rewards.size), temperature)
+    drawn = optimal(rewards, _uniform(rewards.size), temperature)
+    return sound(MATCHED, sound(PENALISED, drawn))
 
 
 def _draw_referred(draws: Draws) -> Regularised:
@@ -171,6 +173,13 @@ def _at(_: Regularised, vector: Float[np.ndarray, "coordinate"]) -> Regularised:
     return optimal(rewards, _uniform(rewards.size), temperature)
 
 
+PENALISED: Hypothesis[Regularised] = Hypothesis(
+    "kl-optimum", r"r - \beta\log(\pi/\mu) constant", is_penalised_optimum
+)
+MATCHED: Hypothesis[Regularised] = Hypothesis(
+    "entropy-optimum", r"r - \log\pi constant", is_matched_optimum
+)
+
 SIXTY_FORTY = np.log(np.array([0.6, 0.4]))
 
 PREFERENCE_COLLAPSE = Theorem(
@@ -188,8 +197,8 @@ PREFERENCE_COLLAPSE = Theorem(
     hypotheses=(
         Hypothesis("bradley-terry", r"P(a,b) = \sigma(r(a)-r(b))", is_bradley_terry),
         Hypothesis("uniform-reference", r"\mu uniform", is_uniform),
-        Hypothesis("kl-optimum", r"r - \beta\log(\pi/\mu) constant", is_penalised_optimum),
-        Hypothesis("entropy-optimum", r"r - \log\pi constant", is_matched_optimum),
+        PENALISED,
+        MATCHED,
     ),
     margin=_preference_collapse,
     instances=instances(_draw_optimal),

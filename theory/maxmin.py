@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 import nlhf
+from nlhf.exact.rewards import mean_of_minimum
 from nlhf.theorems import Citation, Hypothesis, Margin, Theorem
 
 from .definitions import Logs, kl
@@ -154,7 +155,7 @@ def _draw_other_weights(draws: Draws) -> Saddle:
     instance = _draw_saddle(draws)
     shares = draw_shares(draws, len(instance.shares))
     policy = response(instance.groups, shares)
-    solved = once_in(8, shares)
+    solved = once_in(4, shares)
     return replace(
         instance, policy=policy, shares=shares, challenger=instance.policy, solved=solved
     )
@@ -176,6 +177,20 @@ def _draw_cold(draws: Draws) -> Saddle:
     shares = [np.array([s, 1.0 - s]) for s in (0.0, *kinks, 1.0) if 0.0 <= s <= 1.0]
     least = min(shares, key=lambda w: conceded(groups, w))
     return Saddle(groups, response(groups, least), least, draw_challenger(draws, groups))
+
+
+def example_groups(temperature: float) -> Groups:
+    """Return three groups with three responses each; no two agree on the best."""
+    rewards = np.array([[[1.0, 0.0, 0.2]], [[0.0, 0.6, 0.3]], [[0.5, 0.1, 0.9]]])
+    return Groups(rewards, np.log(np.full((1, 3), 1 / 3)), temperature, np.ones(1))
+
+
+def solved_saddle(shares: Shares, temperature: float) -> Saddle:
+    """Return a saddle point of given group weights, of which the package's solver is asked too."""
+    groups = example_groups(temperature)
+    groups = balanced(groups, shares, np.full(3, 0.1))
+    even = np.log(np.full((1, 3), 1 / 3))
+    return Saddle(groups, response(groups, shares), shares, even, solved=True)
 
 
 MINIMISER: Hypothesis[Saddle] = Hypothesis(
@@ -206,6 +221,10 @@ MAXMIN_DUALITY = Theorem(
         "minimiser": instances(_draw_other_weights),
         "response": instances(_draw_other_policy),
     },
+    sharp=(
+        solved_saddle(np.array([0.5, 0.3, 0.2]), 0.2),
+        solved_saddle(np.array([0.6, 0.4, 0.0]), 0.05),
+    ),
 )
 
 
@@ -229,8 +248,13 @@ def _per_sample(instance: PerSample) -> Margin:
     allowed = error(groups, trained, optimal) + 2.0 * SADDLE_TOLERANCE * scale
     total = max(1.0, float(np.abs(masses).sum()))
     lost = groups.temperature * kl(groups.weights, trained, optimal)
+    shipped = mean_of_minimum(as_maxmin_game(groups)).probabilities
+    apart = float(np.abs(shipped - np.exp(trained)).max())
     return Margin.every(
         {
+            "package": Margin.equal(
+                apart, 0.0, scale=1.0, rounding=4.0 * allowed / groups.temperature
+            ),
             "mean of the least": Margin.at_most(
                 mean, float(each.min()), scale=scale, rounding=allowed * total
             ),
@@ -411,6 +435,17 @@ def _draw_dictated(draws: Draws, share: float | None = None) -> Dictated:
     return Dictated(groups, (u, v), (added[0], added[1]), solved)
 
 
+def solved_dictated(temperature: float) -> Dictated:
+    """Return offsets that decide for the first group, and for the last; the solver is asked."""
+    groups = example_groups(temperature)
+    added = []
+    for favoured in (0, 2):
+        more = np.zeros(groups.rewards.shape)
+        more[favoured] = -1.5 * disagreement(groups)
+        added.append(more)
+    return Dictated(groups, (0, 2), (added[0], added[1]), solved=True)
+
+
 def _draw_uneven(draws: Draws) -> Dictated:
     instance = _draw_dictated(draws)
     u, first = instance.favoured[0], instance.added[0].copy()
@@ -439,6 +474,7 @@ OFFSET_SENSITIVITY = Theorem(
         "constant": instances(_draw_uneven),
         "handicap": instances(lambda draws: _draw_dictated(draws, draws.between(0.0, 0.2))),
     },
+    sharp=(solved_dictated(0.2), solved_dictated(1.0)),
 )
 
 ALL = (MAXMIN_DUALITY, MIN_OF_MEAN, OFFSET_SENSITIVITY)

@@ -1,11 +1,13 @@
 """What a Bradley-Terry reward of pooled votes ranks by, and what maximal lotteries ignore."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
 import nlhf
+from nlhf.errors import SolverFailed
 from nlhf.estimation.likelihood import Likelihood, maximise, polish
 from nlhf.numerics import EPSILON
 from nlhf.social_choice.pairwise import borda
@@ -14,9 +16,12 @@ from nlhf.theorems import Citation, Hypothesis, Margin, Theorem
 from .draws import Draws, instances
 from .instances import draw_preference
 
+X = TypeVar("X")
 Matrix = Float[np.ndarray, "response response"]
 Vector = Float[np.ndarray, "response"]
 
+SLOPE = 4.0
+"""r(a) − r(b) ≥ (4/n) (S(a) − S(b))."""
 ZERO_SCORE = 1e-9
 """Largest derivative of the log-likelihood that is called zero, for pair weights of about 1."""
 EQUILIBRIUM = 1e-9
@@ -82,7 +87,7 @@ def _borda(pooled: Pooled) -> Margin:
     spread = float(np.ptp(r))
     slope = n * 0.25 / np.cosh(0.5 * spread) ** 2
     ahead = (counts[:, None] >= counts[None, :]) & ~np.eye(n, dtype=bool)
-    slack = (r[:, None] - r[None, :]) - 4.0 / n * (counts[:, None] - counts[None, :])
+    slack = (r[:, None] - r[None, :]) - SLOPE / n * (counts[:, None] - counts[None, :])
     scale = 1.0 + spread
     least = float(p[p > SURE].min())
     cuts = np.arange(1, n) * np.arange(n - 1, 0, -1)
@@ -100,6 +105,25 @@ def _borda(pooled: Pooled) -> Margin:
             ),
         }
     )
+
+
+def sound(hypothesis: Hypothesis[X], instance: X) -> X:
+    """Return an instance that the package solved, if it did.
+
+    A solution that is none would only be rejected, and a broken package leave nothing but easy
+    instances.
+
+    Raises:
+        SolverFailed: If the instance does not satisfy the hypothesis.
+    """
+    if not hypothesis.holds(instance):
+        raise SolverFailed(
+            f"what the package returned violates {hypothesis.name!r}: {instance}",
+            "mend the package",
+            solver="nlhf",
+            status="wrong",
+        )
+    return instance
 
 
 def fitted(groups: np.ndarray, proportions: np.ndarray, pairs: Matrix) -> Pooled:
@@ -131,7 +155,7 @@ def _draw_groups(draws: Draws) -> tuple[np.ndarray, np.ndarray]:
 
 def _draw_pooled(draws: Draws) -> Pooled:
     groups, proportions = _draw_groups(draws)
-    return fitted(groups, proportions, uniform_pairs(len(groups[0])))
+    return sound(MAXIMUM, fitted(groups, proportions, uniform_pairs(len(groups[0]))))
 
 
 def _draw_uneven(draws: Draws) -> Pooled:
@@ -158,6 +182,12 @@ def _draw_unconnected(draws: Draws) -> Pooled:
     return fitted(groups, proportions, uniform_pairs(len(groups[0])))
 
 
+MAXIMUM: Hypothesis[Pooled] = Hypothesis(
+    "maximum",
+    r"\sum_b W(a,b)(P(a,b) - \sigma(r(a)-r(b))) = 0",
+    lambda pooled: bool(np.abs(score(pooled)).max() <= ZERO_SCORE),
+)
+
 BORDA = Theorem(
     key="borda",
     statement=(
@@ -172,11 +202,7 @@ BORDA = Theorem(
     ),
     hypotheses=(
         Hypothesis("uniform-pairs", r"W(a,b) = w > 0 for a \ne b", is_uniform),
-        Hypothesis(
-            "maximum",
-            r"\sum_b W(a,b)(P(a,b) - \sigma(r(a)-r(b))) = 0",
-            lambda pooled: bool(np.abs(score(pooled)).max() <= ZERO_SCORE),
-        ),
+        MAXIMUM,
         Hypothesis(
             "connected", "the graph of W P > 0 is strongly connected", is_strongly_connected
         ),
@@ -192,7 +218,7 @@ BORDA = Theorem(
         fitted(np.array([[[0.5, 0.9], [0.1, 0.5]]]), np.ones(1), uniform_pairs(2)),
         fitted(np.array([[[0.5, 0.501], [0.499, 0.5]]]), np.ones(1), uniform_pairs(2)),
     ),
-    constants={"slope": 4.0},
+    constants={"slope": SLOPE},
 )
 
 
@@ -287,7 +313,7 @@ def _draw_contest(draws: Draws, loses: bool = True) -> Contest:
     reduced = _draw_reduced(draws)
     without = maximal(reduced)
     preference = _draw_losing(draws, without, reduced, loses)
-    return Contest(preference, maximal(preference), without)
+    return sound(MAXIMAL, Contest(preference, maximal(preference), without))
 
 
 def _draw_other_rule(draws: Draws) -> Contest:
@@ -312,6 +338,15 @@ CYCLE = np.array(
 )
 """A cycle of three, and a response that loses to the lottery over them."""
 
+MAXIMAL: Hypothesis[Contest] = Hypothesis(
+    "equilibrium",
+    r"\max_a (P\pi)(a) = \tfrac12, with z and without",
+    lambda contest: (
+        gain(contest.preference, contest.lottery) <= EQUILIBRIUM
+        and gain(contest.reduced, contest.without) <= EQUILIBRIUM
+    ),
+)
+
 MAXIMAL_LOTTERY = Theorem(
     key="maximal-lottery",
     statement=(
@@ -324,14 +359,7 @@ MAXIMAL_LOTTERY = Theorem(
         Citation("mauraRivero2025", "as commonly stated"),
     ),
     hypotheses=(
-        Hypothesis(
-            "equilibrium",
-            r"\max_a (P\pi)(a) = \tfrac12, with z and without",
-            lambda contest: (
-                gain(contest.preference, contest.lottery) <= EQUILIBRIUM
-                and gain(contest.reduced, contest.without) <= EQUILIBRIUM
-            ),
-        ),
+        MAXIMAL,
         Hypothesis(
             "loses", r"(P\pi)(z) < \tfrac12", lambda contest: shortfall(contest) > EQUILIBRIUM
         ),

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from nlhf.errors import InvalidProblem
 from nlhf.estimation.likelihood import Likelihood, maximise, polish
+from nlhf.games.tabular import checked_reference, checked_temperature
 from nlhf.numerics import log_normalise
 from nlhf.results import float_array, read_only
 from nlhf.social_choice.distortion import average_utility, preference_of_utilities
@@ -90,7 +91,7 @@ def hidden_context(utilities: ArrayLike, proportions: ArrayLike | None = None) -
 def pooled_reward(
     rewards: ArrayLike,
     proportions: ArrayLike | None = None,
-    pairs: Float[np.ndarray, "response response"] | None = None,
+    pairs: ArrayLike | None = None,
 ) -> Float[np.ndarray, " response"]:
     r"""Return the single Bradley-Terry reward of all groups' votes together, in logits, mean 0.
 
@@ -109,8 +110,9 @@ def pooled_reward(
         InvalidProblem: The rewards are not finite, η is no distribution, or W does not fit.
     """
     p = preference_of_utilities(rewards, 1.0, proportions)
-    weights = np.ones_like(p) if pairs is None else np.asarray(pairs, dtype=np.float64)
-    if weights.shape != p.shape or not (weights >= 0).all() or not np.allclose(weights, weights.T):
+    weights = np.ones_like(p) if pairs is None else float_array("the pair weights", pairs)
+    bad = weights.shape != p.shape or not (weights >= 0).all() or not np.isfinite(weights).all()
+    if bad or not np.allclose(weights, weights.T):
         raise InvalidProblem(
             f"pair weights of shape {weights.shape} for {len(p)} responses",
             "give a symmetric matrix of weights of at least 0",
@@ -128,9 +130,9 @@ def pooled_reward(
 
 
 def reward_policy(
-    rewards: Float[np.ndarray, " response"],
+    rewards: ArrayLike,
     temperature: float,
-    reference: Policy | None = None,
+    reference: ArrayLike | Policy | None = None,
 ) -> Policy:
     r"""Return :math:`\pi \propto \mu\,e^{r/\beta}`, the policy of KL-regularised RLHF.
 
@@ -142,15 +144,16 @@ def reward_policy(
         reference: μ; uniform by default.
 
     Raises:
-        InvalidProblem: The temperature is not positive.
+        InvalidProblem: The temperature is not positive, a reward is not finite, or μ does not fit.
     """
-    if not (np.isfinite(temperature) and temperature > 0.0):
-        raise InvalidProblem(f"the temperature is {temperature:g}", "give a positive number")
-    logs = np.zeros(len(rewards)) if reference is None else reference.log_probabilities
-    return Policy(log_normalise(logs + rewards / temperature))
+    r, beta = _checked_rewards(rewards), checked_temperature(temperature)
+    if beta == 0.0:
+        raise InvalidProblem("the temperature is 0", "give a positive number")
+    mu = checked_reference(reference, (), len(r))
+    return Policy(log_normalise(mu.log_probabilities + r / beta))
 
 
-def preference_matching_policy(rewards: Float[np.ndarray, " response"]) -> Policy:
+def preference_matching_policy(rewards: ArrayLike) -> Policy:
     r"""Return :math:`\pi \propto e^r`, whose odds are those of the votes.
 
     It maximises :math:`E_\pi[r - \log\pi]` (J. Xiao and others, 2024): then
@@ -160,5 +163,18 @@ def preference_matching_policy(rewards: Float[np.ndarray, " response"]) -> Polic
 
     Args:
         rewards: r in logits, shape ``(n,)``.
+
+    Raises:
+        InvalidProblem: A reward is not finite.
     """
-    return Policy(log_normalise(np.asarray(rewards, dtype=np.float64)))
+    return Policy(log_normalise(_checked_rewards(rewards)))
+
+
+def _checked_rewards(rewards: ArrayLike) -> Float[np.ndarray, " response"]:
+    r = float_array("the rewards", rewards)
+    if r.ndim != 1 or not r.size or not np.isfinite(r).all():
+        raise InvalidProblem(
+            f"rewards of shape {r.shape}, {int((~np.isfinite(r)).sum())} of them not finite",
+            "give one finite reward per response, shape (n,)",
+        )
+    return r

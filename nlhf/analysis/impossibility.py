@@ -9,11 +9,14 @@ from jaxtyping import Float
 
 from nlhf.analysis.population import Population
 from nlhf.errors import HypothesisViolated, SolverFailed
-from nlhf.numerics import kl_divergence, log_normalise
+from nlhf.numerics import EPSILON, kl_divergence, log_normalise
 
 REALISABLE = 1e-12
-"""Largest distance between the pooled preference and its best Bradley-Terry model, in total
-variation, at which the model counts as exact: rounding, and nothing that matters to a bound."""
+"""Largest distance between the pooled preference and its best Bradley-Terry model, relative to
+ε(1 − η_u), at which the model counts as exact: nothing that matters to a bound."""
+
+_ROUNDING = 64 * EPSILON
+"""What a distance between exact preferences may be, from rounding alone."""
 
 _SEGMENT = 512
 """Intervals on which the covariance along the segment of parameters is bounded."""
@@ -84,7 +87,7 @@ class Impossibility:
         single_policy: log of :math:`\pi^*\propto\mu e^{r_{\phi^*}/\beta}`.
         group_policies: log of :math:`\pi_u\propto\mu e^{r_u/\beta}`.
         gaps: Alignment gap :math:`F_u(\pi_u) - F_u(\pi^*)` of every group, computed as
-            :math:`\beta KL(\pi^*\|\pi_u)` and so to full relative accuracy.
+            :math:`\beta KL(\pi^*\|\pi_u)`, which is as accurate as φ* − φ_u.
         gaps_of_objectives: The same as the difference of
             :math:`F_u(\pi) = E_\pi r_u - \beta KL(\pi\|\mu)`, which cancels.
         pair_gram: λ_ψ, the least eigenvalue of the mean of zzᵀ over all pairs of responses.
@@ -116,7 +119,8 @@ class Impossibility:
     @property
     def realisable(self) -> bool:
         """Whether the pooled preference is Bradley-Terry on what is compared, to rounding."""
-        return self.misspecification <= REALISABLE
+        y = self.epsilon * (1.0 - float(self.population.proportions[self.minority]))
+        return self.misspecification <= REALISABLE * abs(y) + _ROUNDING
 
     @property
     def gap(self) -> float:
@@ -129,7 +133,8 @@ def impossibility(population: Population, group: int | None = None) -> Impossibi
 
     With one group, ε and every bound are 0. The pooled parameter is the unique zero of
     :math:`E_\rho[z(\sigma(z^\top\phi) - p^*(z))]`, found by Newton's method to rounding accuracy:
-    the parameters are finite, so no data are separable.
+    the parameters are finite, so no data are separable. Its error grows with the square of the
+    condition number of the differences; from about 1e7 on Newton's steps do not settle.
 
     Args:
         population: The groups.
@@ -140,7 +145,7 @@ def impossibility(population: Population, group: int | None = None) -> Impossibi
         HypothesisViolated: If the differences of compared features do not span the features, so
             that φ* is not unique; if the reference leaves a response out, so that a policy has no
             least probability; or if the group is not one of the most diverse pair.
-        SolverFailed: If the score at φ* is not zero.
+        SolverFailed: If the score at φ* is not zero, or Newton's steps do not settle.
 
     Guarantee:
         `gaps` and `gap_bounds.segment` are what they say up to rounding, whatever the instance;
@@ -153,7 +158,7 @@ def impossibility(population: Population, group: int | None = None) -> Impossibi
     pooled = population.proportions @ winning, population.proportions @ losing
     parameter = _pooled_parameter(differences, law, pooled, population)
     chosen = _logistic(differences @ parameter)
-    diversity = np.abs(winning[:, None] - winning[None]) @ law
+    diversity = np.stack([np.abs(winning - own) @ law for own in winning])
     diversity = np.maximum(diversity, diversity.T)  # products of matrices may round differently
     u, j, epsilon = _most_diverse(diversity, population.proportions, group)
     single, policies = _policy(population, parameter), _policy(population, population.parameters)
@@ -231,7 +236,7 @@ def _pooled_parameter(
     population: Population,
 ) -> Float[np.ndarray, "feature"]:
     """Return φ* by damped Newton steps; the damping is that of `estimation.likelihood`."""
-    at = population.proportions @ population.parameters
+    at, spread = population.proportions @ population.parameters, np.inf
     sizes = float(law @ np.abs(differences).max(axis=1))
     for _ in range(_STEPS):
         odds = differences @ at
@@ -249,13 +254,18 @@ def _pooled_parameter(
         if spread <= _LAST:
             break
     score = float(np.abs(_score(differences, law, pooled, at)).max())
-    if not score <= _SCORE * sizes:
+    if not (score <= _SCORE * sizes and spread <= _LAST):
         raise SolverFailed(
-            f"the score of the pooled reward is {score:.3g} after {_STEPS} Newton steps, where at "
-            f"most {_SCORE * sizes:.3g} is allowed",
-            "rewards differ by so much that choices are certain in floating point: scale them down",
+            f"the last of up to {_STEPS} Newton steps is {spread:.3g} logits long and leaves a "
+            f"score of {score:.3g}, where at most {_LAST:g} and {_SCORE * sizes:.3g} are allowed; "
+            "rewards of compared responses differ by up to "
+            f"{float(np.abs(population.parameters @ differences.T).max()):.3g} logits, and the "
+            f"condition number of the differences is {float(np.linalg.cond(differences)):.3g}",
+            "if choices are certain in floating point (above some 100 logits), scale the rewards "
+            "down; if features are nearly combinations of others (condition above some 1e7), leave "
+            "these out",
             solver="damped Newton",
-            status="score not zero",
+            status="not settled",
         )
     return np.asarray(at)
 
@@ -336,12 +346,14 @@ def _least_covariance(
 
     For a unit vector v, :math:`|\frac{d}{dt} v^\top Cov\,v| \le s\,v^\top Cov\,v` with s the range
     of Δᵀψ over β. So the least eigenvalue changes by a factor of at most e^{s/(2N)} between a
-    point and the nearest of N + 1 even ones.
+    point and the nearest of N + 1 even ones. What eigenvalues may round is taken off.
     """
     t = np.linspace(0.0, 1.0, _SEGMENT + 1)
     policies = np.exp(_policy(population, start + t[:, None] * change))
     centred = population.features - (policies @ population.features)[:, None, :]
     covariances = np.einsum("ta,tai,taj->tij", policies, centred, centred)
-    least = max(0.0, float(np.linalg.eigvalsh(covariances)[:, 0].min()))
+    n, d = population.features.shape
+    rounding = 8 * (n + d) * EPSILON * float((population.features**2).sum(axis=1).max())
+    least = max(0.0, float(np.linalg.eigvalsh(covariances)[:, 0].min()) - rounding)
     speed = float(np.ptp(population.features @ change)) / population.temperature
     return least * float(np.exp(-speed / (2.0 * _SEGMENT)))

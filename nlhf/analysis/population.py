@@ -77,7 +77,8 @@ class Population:
                 f"{groups.shape[1]}",
                 "give at least two responses, one group, and as many parameters as features",
             )
-        if not (np.isfinite(temperature) and temperature > 0.0):
+        known = isinstance(temperature, int | float | np.integer | np.floating)
+        if not (known and 0.0 < temperature < np.inf):
             raise InvalidProblem(
                 f"the temperature is {temperature!r}", "give a positive finite number"
             )
@@ -95,6 +96,11 @@ class Population:
             )
         if reference is None:
             reference = Policy.of(np.full(n, 1.0 / n))
+        if not isinstance(reference, Policy):
+            raise InvalidProblem(
+                f"the reference is a {type(reference).__name__}, not a policy",
+                "give nlhf.Policy.of(probabilities)",
+            )
         shape = reference.log_probabilities.shape
         if shape != (n,):
             raise InvalidProblem(
@@ -165,9 +171,9 @@ class Population:
 def _matrix(name: str, values: ArrayLike) -> np.ndarray:
     array = float_array(name, values)
     if array.ndim != 2 or not np.isfinite(array).all():
+        unknown = int((~np.isfinite(array)).sum())
         raise InvalidProblem(
-            f"{name} have shape {array.shape} and {int((~np.isfinite(array)).sum())} entries that "
-            "are not finite",
+            f"{name} have shape {array.shape}, and {unknown} entries that are not finite",
             "give a finite matrix, one row a response or a group",
         )
     return array

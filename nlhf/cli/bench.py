@@ -25,8 +25,9 @@ class Bench:
     """
 
     suite: tyro.conf.Positional[str]
-    """quick (a few seconds), targets, sizes, batches, memory, mdp, steps, or full: all but quick,
-    ten minutes. Set NLHF_PYGAMBIT_PYTHON to an interpreter that has pygambit to include it."""
+    """quick (a few seconds), targets, sizes, batches, memory, mdp, steps, maxmin, raters, or full:
+    all but quick, a quarter of an hour. Set NLHF_PYGAMBIT_PYTHON to an interpreter that has
+    pygambit to include it."""
     out: Path | None = None
     """Folder of the results; by default benchmarks/results of the checkout."""
     json: bool = False

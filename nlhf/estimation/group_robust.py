@@ -1,7 +1,6 @@
 """Group-robust preference optimisation: one log-linear policy for the group of the worst loss."""
 
 import math
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,8 +10,8 @@ from jaxtyping import Float, Int
 from nlhf.data.votes import Votes
 from nlhf.errors import HypothesisViolated
 from nlhf.estimation.pair_losses import Differences, PairLosses, PreferenceLoss, least_over_ball
-from nlhf.numerics import log_normalise
-from nlhf.results import Bound, Knows, Units, read_only
+from nlhf.numerics import EPSILON, log_normalise
+from nlhf.results import Bound, Knows, Units, chosen, float_array, read_only
 from nlhf.spaces.policy import Policy
 
 
@@ -29,7 +28,7 @@ class GroupRobust:
         objective: The most that the group player makes of θ: a mean of the average and the worst
             adjusted loss.
         gap: What θ lacks of optimality over the ball, and the weights of theirs: the primal-dual
-            gap, from above.
+            gap, from above; `high` adds what sums of losses may round.
         guarantee: The bound on the gap that was known before the run; see `fit_group_robust`.
         history: :math:`L_g` at every iterate.
         loss: The loss of a comparison.
@@ -75,7 +74,7 @@ def fit_group_robust(
     differences: Sequence[Differences],
     temperature: float,
     *,
-    loss: PreferenceLoss = PreferenceLoss.DPO,
+    loss: PreferenceLoss | str = PreferenceLoss.DPO,
     radius: float,
     trade_off: float = 1.0,
     adjustment: float = 0.0,
@@ -116,16 +115,18 @@ def fit_group_robust(
         iterations: T ≥ 1.
 
     Raises:
+        InvalidProblem: The loss is none, or differences are no real numbers.
         HypothesisViolated: An argument is out of its range or of the wrong shape, a group has no
-            comparisons, or no difference is other than 0.
+            comparisons, no difference is other than 0, or losses or gradients in the ball leave
+            the range of floating point.
     """
-    loss, iterations = PreferenceLoss(loss), operator.index(iterations)
+    loss = chosen(PreferenceLoss, loss, "loss")
     groups = _checked_differences(differences)
-    _require_range(temperature, radius, trade_off, adjustment, iterations)
+    iterations = _checked_range(temperature, radius, trade_off, adjustment, iterations)
     losses = PairLosses(groups, loss, temperature)
     extra = adjustment / np.sqrt(losses.counts)
     count = len(groups)
-    longest, apart = losses.longest_gradient(radius), losses.range_of_losses(radius, extra)
+    longest, apart = _constants(losses, radius, extra)
     step = radius / (longest * math.sqrt(iterations))
     tilt = math.sqrt(8.0 * math.log(count) / iterations) / apart if apart > 0.0 else 0.0
 
@@ -145,12 +146,15 @@ def fit_group_robust(
     objective = float((1.0 - trade_off) * adjusted.mean() + trade_off * adjusted.max())
     least = least_over_ball(losses, shares, radius) + float(shares @ extra)
     gap = max(0.0, objective - least)
+    # Sums of losses, of features and of gradients, in units of what is added.
+    terms = int(losses.counts.max()) + losses.features + 16
+    rounding = 4.0 * terms * EPSILON * (objective + radius * longest)
     return GroupRobust(
         parameters=mean,
         group_losses=found,
         weights=shares,
         objective=objective,
-        gap=Bound(gap, Knows.UPPER, _UNITS[loss], 0.0, gap),
+        gap=Bound(gap, Knows.UPPER, _UNITS[loss], 0.0, gap + rounding),
         guarantee=(radius * longest + trade_off * apart * math.sqrt(0.5 * math.log(count)))
         / math.sqrt(iterations),
         history=history,
@@ -177,21 +181,35 @@ def pair_differences(
         groups: The group of every rater, from 0.
 
     Raises:
-        HypothesisViolated: A table does not have one row an item or rater, or a group has no
-            decisive votes.
+        InvalidProblem: The features are no real numbers.
+        HypothesisViolated: A table does not have one row an item or rater, a group is no number
+            from 0, or a group has no decisive votes.
     """
     offsets = np.concatenate([[0], np.cumsum([len(ids) for ids in votes.responses])])
+    features, groups = float_array("features", features), np.asarray(groups)
+    if features.ndim != 2 or groups.ndim != 1 or groups.dtype.kind not in "iu":
+        raise HypothesisViolated(
+            f"features of shape {features.shape}, and groups of shape {groups.shape} and type "
+            f"{groups.dtype}",
+            "give a matrix (item, feature), and one whole number a rater",
+        )
     if len(features) != offsets[-1] or len(groups) != len(votes.annotators):
         raise HypothesisViolated(
             f"{len(features)} rows of features for {offsets[-1]} items, and the groups of "
             f"{len(groups)} raters for {len(votes.annotators)}",
             "give one row of features a response of every prompt, and one group a rater",
         )
+    if groups.min(initial=0) < 0:
+        rater = int(groups.argmin())
+        raise HypothesisViolated(
+            f"rater {votes.annotators[rater]!r} is of group {int(groups[rater])}",
+            "number the groups from 0, and leave the votes of other raters out",
+        )
     gain = features[offsets[votes.prompt] + votes.response_a]
     gain = (gain - features[offsets[votes.prompt] + votes.response_b]) * votes.label[:, None]
     of = groups[votes.annotator]
     decisive = votes.label != 0
-    found = tuple(gain[decisive & (of == g)] for g in range(int(groups.max()) + 1))
+    found = tuple(gain[decisive & (of == g)] for g in range(int(groups.max(initial=-1)) + 1))
     _require_votes([len(one) for one in found])
     return found
 
@@ -205,11 +223,15 @@ def _into_ball(theta: Float[np.ndarray, " feature"], radius: float) -> np.ndarra
 
 
 def _checked_differences(differences: Sequence[Differences]) -> tuple[Differences, ...]:
-    found = tuple(np.asarray(one, dtype=np.float64) for one in differences)
+    if not isinstance(differences, Sequence | np.ndarray):
+        raise HypothesisViolated(
+            f"differences are {differences!r}", "pass a sequence of one array for each group"
+        )
+    found = tuple(float_array(f"differences of group {g}", d) for g, d in enumerate(differences))
     shapes = [one.shape for one in found]
     if not shapes or any(len(s) != 2 or s[1] != shapes[0][-1] or s[1] == 0 for s in shapes):
         raise HypothesisViolated(
-            f"differences of shapes {shapes}",
+            f"differences of shapes {shapes[:20]}",
             "pass one array (comparison, feature) for each group, all with the same features",
         )
     _require_votes([len(one) for one in found])
@@ -236,17 +258,40 @@ def _require_votes(counts: list[int]) -> None:
         )
 
 
-def _require_range(
+def _constants(
+    losses: PairLosses, radius: float, extra: Float[np.ndarray, " group"]
+) -> tuple[float, float]:
+    """Return Γ and M."""
+    with np.errstate(over="ignore"):
+        longest, apart = losses.longest_gradient(radius), losses.range_of_losses(radius, extra)
+    if not (0.0 < longest < math.inf and apart < math.inf):
+        raise HypothesisViolated(
+            f"gradients of losses in the ball are up to {longest:.3g} long, and losses up to "
+            f"{apart:.3g} apart",
+            "scale the features, the radius or the temperature to the range of floating point",
+        )
+    return longest, apart
+
+
+def _checked_range(
     temperature: float, radius: float, trade_off: float, adjustment: float, iterations: int
-) -> None:
+) -> int:
+    """Return the iterations as an int."""
     for name, value in (("temperature", temperature), ("radius", radius)):
-        if not (math.isfinite(value) and value > 0.0):
+        if not 0.0 < _number(value) < math.inf:
             raise HypothesisViolated(f"{name} {value!r}", "give a positive finite number")
-    if not 0.0 <= trade_off <= 1.0:
+    if not 0.0 <= _number(trade_off) <= 1.0:
         raise HypothesisViolated(
             f"trade-off {trade_off!r}", "give a number from 0 (average) to 1 (worst group)"
         )
-    if not (math.isfinite(adjustment) and adjustment >= 0.0):
+    if not 0.0 <= _number(adjustment) < math.inf:
         raise HypothesisViolated(f"adjustment {adjustment!r}", "give a finite number of at least 0")
-    if iterations < 1:
-        raise HypothesisViolated(f"{iterations} iterations", "ask for at least 1")
+    if not (isinstance(iterations, int | np.integer) and iterations >= 1):
+        raise HypothesisViolated(f"{iterations!r} iterations", "ask for a whole number, at least 1")
+    return int(iterations)
+
+
+def _number(value: object) -> float:
+    """Return the value, or nan if it is no number."""
+    known = isinstance(value, int | float | np.integer | np.floating)
+    return float(value) if known else math.nan  # type: ignore[arg-type]

@@ -160,10 +160,28 @@ def least_over_ball(
 ) -> float:
     r"""Return a lower bound on the least :math:`f = \sum_g w_g L_g` with ‖θ‖ ≤ B.
 
-    It is tight to about 1e-10. The multiplier λ of the ball is found by root finding, and whatever
-    θ that gives,
+    It is tight to about 1e-10. Whatever θ `minimiser_over_ball` gives,
     :math:`f \ge f(\theta) + \min_{\|z\| \le B} \nabla f(\theta)^\top (z - \theta)
     = f(\theta) - \nabla f(\theta)^\top\theta - B\|\nabla f(\theta)\|` by convexity.
+
+    Args:
+        losses: The losses.
+        weights: w, at least 0.
+        radius: B > 0.
+    """
+    theta = minimiser_over_ball(losses, weights, radius)
+    found, gradient = losses.value_and_gradient(theta, weights)
+    reach = float(gradient @ theta) + radius * float(np.linalg.norm(gradient))
+    return float(weights @ found) - reach
+
+
+def minimiser_over_ball(
+    losses: PairLosses, weights: Float[np.ndarray, " group"], radius: float
+) -> Float[np.ndarray, " feature"]:
+    r"""Return a minimiser of :math:`f = \sum_g w_g L_g` with ‖θ‖ ≤ B, nearly.
+
+    It is that of :math:`f + \tfrac\lambda2\|\theta\|^2`, with the multiplier λ of the ball by root
+    finding, or the least λ that is tried if the ball does not bind.
 
     Args:
         losses: The losses.
@@ -188,10 +206,7 @@ def least_over_ball(
         if shortage(low) < 0.0:
             shortage(float(brentq(shortage, low, low + _STRIDE, xtol=1e-10)))
             break
-    theta *= min(1.0, radius / max(float(np.linalg.norm(theta)), 1e-300))
-    found, gradient = losses.value_and_gradient(theta, weights)
-    reach = float(gradient @ theta) + radius * float(np.linalg.norm(gradient))
-    return float(weights @ found) - reach
+    return theta * min(1.0, radius / max(float(np.linalg.norm(theta)), 1e-300))
 
 
 def _losing(h: Float[np.ndarray, " comparison"]) -> Float[np.ndarray, " comparison"]:

@@ -1,7 +1,7 @@
 r"""MaxMin from one conic program over decision points, by an interior-point method.
 
 An independent route to `exact.maxmin`: it knows no value function, recursion or derivative. In
-units of the temperature (at 0, of half the range of rewards), with the rewards G of actions and the
+units of the temperature (at 0, of half the range of payoffs), with the rewards G of actions and the
 flow of `RewardFlow`,
 
 .. math:: \min_{w \in W, V}\ \langle\rho, V\rangle + \langle w, o\rangle/\tau

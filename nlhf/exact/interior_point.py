@@ -8,6 +8,7 @@ L. Vandenberghe, Convex Optimization, 2004, section 11.7.
 """
 
 from dataclasses import dataclass, replace
+from math import sqrt
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -157,14 +158,13 @@ class _Residuals:
             multipliers=z.multipliers,
         )
 
-    def all(self, barrier: float) -> np.ndarray:
-        return np.concatenate([self.dual, self.multipliers * self.slack - barrier, self.primal])
-
     def largest(self, barrier: float) -> float:
-        return float(np.abs(self.all(barrier)).max())
+        off_centre = self.multipliers * self.slack - barrier
+        return max(float(np.abs(r).max()) for r in (self.dual, off_centre, self.primal))
 
     def norm(self, barrier: float) -> float:
-        return float(np.linalg.norm(self.all(barrier)))
+        off_centre = self.multipliers * self.slack - barrier
+        return sqrt(sum(float(r @ r) for r in (self.dual, off_centre, self.primal)))
 
     def merit(self, barrier: float) -> float:
         return self.value - barrier * float(np.log(self.slack).sum())

@@ -10,7 +10,7 @@ in a later program). Multipliers sum to 1, so every program settles a group, and
 as many programs as groups.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,8 @@ class Leximin:
         policy: π.
         utilities: U(π), offsets included and without the price of KL, shape ``(U,)``.
         levels: At temperature 0 the utility at which each group was settled, which `utilities`
-            attain within the tolerance of the solver (1e-9 is usual); at τ > 0 the utilities.
+            attain within the tolerance of the solver (1e-9 of the range of rewards is usual); at
+            τ > 0 the utilities.
         rounds: The program that settled each group, from 0, shape ``(U,)``; 0 at τ > 0.
     """
 
@@ -72,18 +73,22 @@ def solve_leximin(game: MaxMinGame) -> Leximin:
         return Leximin(policy, utilities, utilities, np.zeros(game.groups, dtype=np.int64))
     shape = game.reference.log_probabilities.shape
     flow = reward_flow(game.process, shape, game.prompt_weights, game.rewards)
+    # The tolerances of HiGHS are absolute: rewards go in units of their range.
+    unit = float(np.ptp(flow.rewards)) or 1.0
+    scaled = replace(flow, rewards=flow.rewards / unit)
     levels = np.full(game.groups, np.nan)
     rounds = np.zeros(game.groups, dtype=np.int64)
     number = 0
     while True:
-        found, t, multipliers = _program(flow, game.offsets, levels)
+        found, t, multipliers = _program(scaled, game.offsets / unit, levels)
         settled = np.isnan(levels) & (multipliers > _MULTIPLIER)
         levels[settled], rounds[settled] = t, number
         if not np.isnan(levels).any():
             break
         number += 1
     policy = flow.policy(found, game.reference)
-    return Leximin(policy, read_only(game.utilities(policy)), read_only(levels), rounds)
+    utilities = read_only(game.utilities(policy))
+    return Leximin(policy, utilities, read_only(unit * levels), rounds)
 
 
 def _program(
@@ -121,7 +126,7 @@ def _program(
         raise SolverFailed(
             f"HiGHS ended with status {found.status} ({found.message}) on a program of {actions} "
             f"actions and {groups} groups",
-            "scale the rewards to a range near 1",
+            "bring the rewards of the groups to ranges that differ less",
             solver="HiGHS",
             status=str(found.status),
         )

@@ -12,7 +12,9 @@ on a decision process soft value iteration. With :math:`\pi_w` the policy that a
 where d(s) are the visits of a decision point and Q_u the action values of r_u under π_w (the
 derivative of a soft value is the plain value of the same policy). There are as many variables as
 groups, however many prompts, responses or states there are. The kinks of D have the width of the
-temperature, so it is followed downwards from where D is nearly quadratic.
+temperature, so it is followed downwards from where D is nearly quadratic. On the way, at t > τ, the
+policy pays :math:`\tau KL(\pi\|\mu) + (t - \tau) KL(\pi\|\mathrm{uniform})`: kinks grow sharp
+without moving, however unequal the reference is.
 """
 
 from dataclasses import dataclass
@@ -33,6 +35,8 @@ from nlhf.spaces.sequential import SequentialSpace
 _BARRIER = 1e-14
 """The last barrier parameter, in units of half the range of the rewards; the gap it leaves is that
 times the number of inequalities."""
+_ENOUGH = 1e-12
+"""A barrier parameter after which it is no failure if rounding stops the path."""
 _ROUNDING = 1e-13
 """Residuals that are taken for rounding, in the same units, where the barrier is smaller."""
 _SHARE = 0.1
@@ -49,7 +53,8 @@ class MaxMinEquilibrium:
 
     Attributes:
         profile: (policy, group weights).
-        converged: Whether the last stage met its tolerances.
+        converged: Whether what the barrier leaves of the gap is at most 1e-12 an inequality, in
+            units of half the range of the rewards, or rounding where that is more.
         iterations: Newton steps.
     """
 
@@ -71,26 +76,26 @@ def solve_maxmin(game: MaxMinGame) -> MaxMinEquilibrium:
     if among is None:
         weights = game.ambiguity.centre
         return MaxMinEquilibrium((game.best_policy(weights), weights), True, 0)
-    at, barrier = _follow(game, among)
+    at, converged = _follow(game, among)
     weights = Policy.proportional(np.log(among.at(at.point)))
     profile = (game.best_policy(weights), weights)
-    return MaxMinEquilibrium(profile, barrier <= _BARRIER, at.iterations)
+    return MaxMinEquilibrium(profile, converged, at.iterations)
 
 
-def _follow(game: MaxMinGame, among: Weights) -> tuple[Iterate, float]:
+def _follow(game: MaxMinGame, among: Weights) -> tuple[Iterate, bool]:
     """Follow the central path: first down to the temperature, then to the last barrier.
 
-    Returns the last point that was reached, and its barrier parameter.
+    Returns the last point that was reached, and whether its barrier parameter is small enough.
     """
     unit = game.half_range or game.lipschitz or 1.0
     final = game.temperatures[0] / unit
-    rounding = max(
-        _ROUNDING * max(1.0, game.temperatures[1] / unit), 8 * EPSILON * game.largest / unit
-    )
-    temperature, barrier, ratio = max(1.0, final), np.inf, 0.2
-    at, reached = begin(among.region, _SHARE), barrier
-    aim = (temperature, _SHARE * min(temperature, 1.0))
+    # Groups may be further apart than the rewards of any of them: the path begins above both.
+    size = max(1.0, game.lipschitz / unit)
+    temperature, barrier, ratio = max(size, final), np.inf, 0.2
+    at, reached = begin(among.region, _SHARE * size), barrier
+    aim = (temperature, _SHARE * size)
     f = DualFunction(game, among, temperature * unit, unit)
+    rounding = max(_ROUNDING * max(1.0, game.temperatures[1] / unit), f.rounding)
     while ratio <= _TIMID:
         f = f.at(aim[0] * unit)
         tried, success = centre(f, among.region, at, aim[1], least=rounding, most=_MOST_STEPS)
@@ -105,10 +110,10 @@ def _follow(game: MaxMinGame, among: Weights) -> tuple[Iterate, float]:
             ratio = ratio**0.5
         if temperature > final:
             cooler = max(final, ratio * temperature)
-            aim = (cooler, _SHARE * min(cooler, 1.0))
+            aim = (cooler, _SHARE * min(cooler, size))
         else:
             aim = (final, max(_BARRIER, ratio * barrier))
-    return at, reached
+    return at, reached <= max(_ENOUGH, rounding)
 
 
 class DualFunction:
@@ -130,6 +135,11 @@ class DualFunction:
         self._moments = moments
         self._last: tuple[Any, Any] = (None, None)
 
+    @property
+    def rounding(self) -> float:
+        """How accurate an entry of the gradient is."""
+        return 8 * EPSILON * self._moments.largest / self.unit
+
     def at(self, temperature: float) -> "DualFunction":
         """Return the function at another temperature."""
         if temperature == self.temperature:
@@ -150,9 +160,8 @@ class DualFunction:
     ) -> tuple[float, Float[np.ndarray, " variable"], Float[np.ndarray, "variable variable"]]:
         game, kappa = self.game, self.game.temperatures[1]
         w = self.among.at(v)
-        soft, utilities, covariance = self._moments.at(w, self.temperature)
-        value = soft + float(w @ game.offsets)
-        gradient, hessian = utilities + game.offsets, covariance / self.temperature
+        value, gradient, covariance = self._moments.at(w, self.temperature)
+        hessian = covariance / self.temperature
         if kappa > 0.0:
             ratio = np.log(w / game.proportions)
             value += kappa * float(w @ ratio)
@@ -167,7 +176,10 @@ class DualFunction:
 
 
 class _Moments(Protocol):
-    """The soft value of w · r, the mean rewards under π_w, and the covariances of their values."""
+    """The soft value of w · (r + o), the utilities of π_w, and covariances of action values."""
+
+    largest: float
+    """Of what is added up, in absolute value."""
 
     def at(
         self, w: Float[np.ndarray, "group"], temperature: float
@@ -178,20 +190,21 @@ class _MomentsOfResponses:
     """Where responses are chosen at once: from one exponential per response."""
 
     def __init__(self, game: MaxMinGame) -> None:
-        self.weights = game.prompt_weights
+        self.weights, self.final = game.prompt_weights, game.temperatures[0]
         self.log_reference = game.reference.log_probabilities.reshape(len(self.weights), -1)
         rewards = game.rewards.reshape(game.groups, *self.log_reference.shape)
-        # Less their means, so that the covariances below do not cancel.
-        self.offsets = np.einsum("uxy,xy->ux", rewards, np.exp(self.log_reference))
-        self.rewards = rewards - self.offsets[..., None]
+        # Less their means, so that neither the covariances below nor large constants cancel.
+        means = np.einsum("uxy,xy->ux", rewards, np.exp(self.log_reference))
+        self.rewards = rewards - means[..., None]
         self.flat = self.rewards.reshape(game.groups, -1)
-        self.means = self.offsets @ self.weights
+        self.means = means @ self.weights + game.offsets
+        self.largest = float(np.abs(self.means).max()) + game.half_range
 
     def at(
         self, w: Float[np.ndarray, "group"], temperature: float
     ) -> tuple[float, Float[np.ndarray, "group"], Float[np.ndarray, "group group"]]:
         logits = ((w / temperature) @ self.flat).reshape(self.log_reference.shape)
-        logits += self.log_reference
+        logits += self.log_reference * (self.final / temperature)
         top = logits.max(axis=-1)
         logits -= top[:, None]
         policy = np.exp(logits, out=logits)
@@ -210,14 +223,19 @@ class _MomentsOfVisits:
     """On a decision process: from soft value iteration and the values of its policy."""
 
     def __init__(self, game: MaxMinGame) -> None:
-        self.game = game
+        self.game, self.largest = game, game.largest
+        shape = game.reference.log_probabilities.shape
+        self.uniform = Policy(np.full(shape, -np.log(shape[-1])))
 
     def at(
         self, w: Float[np.ndarray, "group"], temperature: float
     ) -> tuple[float, Float[np.ndarray, "group"], Float[np.ndarray, "group group"]]:
         game, space = self.game, self.game.spaces[0].each
         process, payoff = space.process, game.weighted(Policy(np.log(w)))
-        best = SoftBellman().realise(process, payoff, [(game.reference, temperature)])
+        anchors = [(game.reference, game.temperatures[0])]
+        if temperature > game.temperatures[0]:
+            anchors.append((self.uniform, temperature - game.temperatures[0]))
+        best = SoftBellman().realise(process, payoff, anchors)
         log_policy = best.log_probabilities
         values = [process.action_values(log_policy, reward, None) for reward in game.rewards]
         centred = [q - expectation(log_policy, q)[..., None] for q in values]
@@ -227,5 +245,6 @@ class _MomentsOfVisits:
         mass = (visits[..., None] * best.probabilities).reshape(-1)
         flat = np.array([q.reshape(-1) for q in centred])
         means = np.array([game.spaces[0].mean(best, reward) for reward in game.rewards])
-        price = temperature * space.divergence(best, game.reference).value
-        return game.spaces[0].mean(best, payoff) - price, means, (flat * mass) @ flat.T
+        price = sum(pull * float(space.divergence(best, to).value) for to, pull in anchors)
+        value = game.spaces[0].mean(best, payoff) + float(w @ game.offsets) - price
+        return value, means + game.offsets, (flat * mass) @ flat.T

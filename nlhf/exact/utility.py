@@ -36,9 +36,6 @@ _INSIDE = 0.9
 _QUADRATIC = 1e-8
 """Newton decrement, in units of the temperature, at which the next stage can begin."""
 _SETTLED = 1e-28
-_COLD = 1e-6
-"""Temperature, in units of the marginal welfare, below which 16 digits of exchange rates do not
-make a policy of 12."""
 _SLOPE = 0.5
 _SHORTEST = 1e-10
 _MOST_NEWTON_STEPS = 100
@@ -164,8 +161,8 @@ def _bargain(game: UtilityGame, utility: GroupWelfare, welfare: NashWelfare) -> 
     gains = utility.utilities(game.occupancy(game.start()[0])) - welfare.disagreement
     weights = welfare.proportions / gains
     stages = [game.temperature]
-    # Nothing bends above the range of the weighted rewards, and Σ w r is of the size of 1.
-    while stages[0] < 1.0:
+    # Nothing bends above the range of the weighted rewards.
+    while stages[0] < _range(utility.weighted(weights)):
         stages.insert(0, stages[0] / _COOLING)
     steps, settled = 0, False
     for temperature in stages:
@@ -177,14 +174,23 @@ def _bargain(game: UtilityGame, utility: GroupWelfare, welfare: NashWelfare) -> 
         steps += used
     method = "Newton on the dual over exchange rates"
     policy = dual.policy(weights)
-    found = UtilityOptimum(policy, settled, steps, method)
-    if game.temperature >= _COLD:
-        return found
-    # So cold, the rounding of the rates is a matter for the policy, not for its ascent.
+    if not np.isfinite(game.primal(policy)):
+        policy, settled = game.start()[0], False
+    # Rates much larger than the temperature: their rounding is a matter for the policy, not for
+    # its ascent. Where the policy is as good already, ascent takes no step.
     closer = ascend(game, policy)
+    if settled and not closer.iterations:
+        return UtilityOptimum(policy, True, steps, method)
     return UtilityOptimum(
         closer.policy, closer.converged, steps + closer.iterations, f"{method}, and mirror ascent"
     )
+
+
+def _range(reward: Any) -> float:
+    """Return by how much what a prompt or a trajectory is paid can differ, at most."""
+    if isinstance(reward, np.ndarray):
+        return float(np.ptp(reward, axis=-1).max())
+    return 2.0 * float(reward.half_range)
 
 
 def _newton(
@@ -196,7 +202,10 @@ def _newton(
     for step in range(_MOST_NEWTON_STEPS):
         # In units of the weights themselves, so that groups of different scales are alike.
         scaled = hessian * weights[:, None] * weights[None, :]
-        change = -np.linalg.solve(scaled, gradient * weights)
+        try:
+            change = -np.linalg.solve(scaled, gradient * weights)
+        except np.linalg.LinAlgError:
+            return weights, step, False
         promised = -float(change @ (gradient * weights))
         near = promised <= _QUADRATIC * dual.temperature
         if promised <= decrement or (near and promised >= 0.5 * last):

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from nlhf.errors import InvalidProblem
 from nlhf.games.payoffs import DensePayoff
-from nlhf.games.preference import checked_preference
+from nlhf.games.preference import checked_group_preferences
 from nlhf.games.tabular import (
     RegularisedGame,
     checked_reference,
@@ -17,7 +17,7 @@ from nlhf.games.tabular import (
 )
 from nlhf.numerics import PROBABILITY_TOLERANCE
 from nlhf.protocols import Evaluation
-from nlhf.results import Profile, Units, float_array, read_only
+from nlhf.results import Profile, Units, read_only
 from nlhf.spaces.ambiguity import Ambiguity, checked_ambiguity
 from nlhf.spaces.group_replies import GroupReplies, GroupReplySpace
 from nlhf.spaces.policy import Policy
@@ -81,7 +81,7 @@ class GroupRobustGame(RegularisedGame):
         ambiguity: Ambiguity | None = None,
         weights: ArrayLike | None = None,
     ) -> None:
-        p = _checked_preferences(preference)
+        p = checked_group_preferences(preference)
         groups, *contexts, responses, _ = p.shape
         mu = checked_reference(reference, tuple(contexts), responses)
         self.prompt_weights = checked_weights(weights, tuple(contexts))
@@ -225,15 +225,3 @@ class GroupRobustGame(RegularisedGame):
         *contexts, responses = self.reference.log_probabilities.shape
         prompts = [f"{count} contexts" for count in contexts]
         return ", ".join([*prompts, f"{responses} responses", repr(self.ambiguity)])
-
-
-def _checked_preferences(
-    preference: ArrayLike,
-) -> Float[np.ndarray, "group *context response response"]:
-    p = float_array("the preferences", preference)
-    if p.ndim not in (3, 4) or 0 in p.shape:
-        raise InvalidProblem(
-            f"the preferences have shape {p.shape}",
-            "pass one matrix per group: (U, n, n), or (U, X, n, n) with prompts",
-        )
-    return checked_preference(p.reshape(-1, *p.shape[-2:])).reshape(p.shape)

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from nlhf.errors import InvalidProblem, Unnormalised
-from nlhf.games.preference import checked_preference
+from nlhf.games.preference import checked_group_preferences
 from nlhf.games.sequential import checked_process
 from nlhf.games.tabular import (
     RegularisedGame,
@@ -170,13 +170,7 @@ class MaxMinGame(RegularisedGame):
         Raises:
             InvalidProblem: If an argument has a wrong shape or an entry out of range.
         """
-        p: Any = float_array("the preferences", preference)
-        if p.ndim not in (3, 4) or 0 in p.shape:
-            raise InvalidProblem(
-                f"the preferences have shape {p.shape}",
-                "pass one matrix per group: (U, n, n), or (U, X, n, n) with prompts",
-            )
-        p = checked_preference(p.reshape(-1, *p.shape[-2:])).reshape(p.shape)
+        p = checked_group_preferences(preference)
         policy = checked_reference(reference, p.shape[1:-2], p.shape[-1])
         return cls(
             np.einsum("...ij,...j->...i", p, policy.probabilities),
@@ -261,8 +255,13 @@ class MaxMinGame(RegularisedGame):
 
     def utilities(self, policy: Policy) -> Float[np.ndarray, "group"]:
         """Return U(π), every group's utility, without the price of KL."""
-        mean = self.spaces[0].mean
-        return np.array([mean(policy, reward) for reward in self.rewards]) + self.offsets
+        if isinstance(self.rewards, np.ndarray):
+            drawn = self.prompt_weights[:, None] * np.atleast_2d(policy.probabilities)
+            means = self.rewards.reshape(self.groups, -1) @ drawn.reshape(-1)
+        else:
+            mean = self.spaces[0].mean
+            means = np.array([mean(policy, reward) for reward in self.rewards])
+        return np.asarray(means + self.offsets)
 
     def cost(self, policy: Policy) -> float:
         """Return τ KL(π‖μ)."""
@@ -312,11 +311,12 @@ class MaxMinGame(RegularisedGame):
         return profile
 
     def _best(self, payoff: Any) -> Policy:
-        # The space's judge, not its proximal step, which a realiser may only approximate.
-        found = self.spaces[0].improvement(
-            self.reference, payoff, self.reference, self.temperatures[0], np.zeros(1)
-        )
-        best: Policy = found.response
+        space, tau = self.spaces[0], self.temperatures[0]
+        if tau > 0.0 and self.exact_steps:
+            best: Policy = space.prox(payoff, [(self.reference, tau)]).strategy
+        else:  # the space's judge: a realiser may only approximate the proximal step
+            found = space.improvement(self.reference, payoff, self.reference, tau, np.zeros(1))
+            best = found.response
         return best
 
     def _most_apart(self) -> float:

@@ -254,3 +254,26 @@ def checked_preference(matrix: ArrayLike) -> Float[np.ndarray, "*context respons
             "count every vote for exactly one response and ties half for each; the diagonal is 1/2",
         )
     return np.asarray(np.clip((p + (1.0 - transposed)) / 2.0, 0.0, 1.0))
+
+
+def checked_group_preferences(
+    preference: ArrayLike,
+) -> Float[np.ndarray, "group *context response response"]:
+    """Return one checked preference per group, shape ``(U, n, n)`` or ``(U, X, n, n)``.
+
+    Raises:
+        InvalidProblem: If the shape is another, or a group's preference is none.
+    """
+    p = float_array("the preferences", preference)
+    if p.ndim not in (3, 4) or 0 in p.shape:
+        raise InvalidProblem(
+            f"the preferences have shape {p.shape}",
+            "pass one matrix per group: (U, n, n), or (U, X, n, n) with prompts",
+        )
+    checked = []
+    for group, own in enumerate(p):
+        try:
+            checked.append(checked_preference(own))
+        except InvalidProblem as error:
+            raise InvalidProblem(f"group {group}: {error.found}", error.fix) from error
+    return np.stack(checked)

@@ -75,6 +75,11 @@ class UtilityGame(RegularisedGame):
         process: Process[Any] | None = None,
         realiser: Realiser | None = None,
     ) -> None:
+        if not callable(getattr(utility, "gradient", None)):
+            raise InvalidProblem(
+                f"the utility is of type {type(utility).__name__}, and has no gradient",
+                "pass GroupWelfare(rewards, welfare), StateEntropy(), or a Utility of your own",
+            )
         realiser = SoftBellman() if realiser is None else realiser
         each: Simplex | SequentialSpace
         if process is None:

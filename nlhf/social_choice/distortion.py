@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from nlhf.errors import InvalidProblem
 from nlhf.numerics import PROBABILITY_TOLERANCE
 from nlhf.results import float_array
+from nlhf.spaces.policy import Policy
 
 Utilities = Float[np.ndarray, "group response"]
 
@@ -47,7 +48,7 @@ def average_utility(
 
 
 def distortion(
-    lottery: Float[np.ndarray, " response"],
+    lottery: ArrayLike,
     utilities: ArrayLike,
     proportions: ArrayLike | None = None,
 ) -> float:
@@ -61,18 +62,19 @@ def distortion(
         proportions: η, shape ``(U,)``; equal by default.
 
     Raises:
-        InvalidProblem: A utility is negative or not finite, η is no distribution, or the shapes do
-            not fit.
+        InvalidProblem: A utility is negative or not finite, η or π is no distribution, or the
+            shapes do not fit.
     """
+    chances = Policy.of(lottery).probabilities
     average = average_utility(utilities, proportions)
     u = float_array("the utilities", utilities)
-    if u.min() < 0.0 or lottery.shape != average.shape:
+    if u.min() < 0.0 or chances.shape != average.shape:
         raise InvalidProblem(
             f"utilities from {u.min():g} for {average.size} responses, "
-            f"a lottery of shape {lottery.shape}",
+            f"a lottery of shape {chances.shape}",
             "a ratio of utilities needs utilities of at least 0; give one probability per response",
         )
-    best, reached = float(average.max()), float(average @ lottery)
+    best, reached = float(average.max()), float(average @ chances)
     if best == 0.0:
         return 1.0
     return best / reached if reached > 0.0 else float("inf")
@@ -120,8 +122,9 @@ def worst_family(
 
 
 def _check_sharpness(sharpness: float) -> None:
-    if not (np.isfinite(sharpness) and sharpness > 0.0):
-        raise InvalidProblem(f"the sharpness is {sharpness:g}", "give a positive number")
+    number = isinstance(sharpness, int | float | np.number)
+    if not (number and 0.0 < sharpness < np.inf):
+        raise InvalidProblem(f"the sharpness is {sharpness!r}", "give a positive number")
 
 
 def _checked(

@@ -15,7 +15,7 @@ SCORE_TOLERANCE = 1e-9
 """Scores that differ by no more are equal: they come from shares accurate to as much."""
 
 UNIFORM_TOP = "uniform over the responses of the highest score; scores within 1e-9 are equal"
-LEVELS = "responses whose scores differ by at most 1e-9 share a level"
+LEVELS = "responses share a level if in the order of scores each is within 1e-9 of the next"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,7 @@ from nlhf.results import float_array
 from nlhf.social_choice.distortion import average_utility
 from nlhf.social_choice.outcomes import SCORE_TOLERANCE, Ranking, ranked_by
 
-LEXICOGRAPHIC = "utilities of the groups, each group counted once, worst first; 1e-9 apart is equal"
+LEXICOGRAPHIC = "utilities of the groups, each group counted once, worst first; rounded to 1e-9"
 
 
 def utilitarian(utilities: ArrayLike, proportions: ArrayLike | None = None) -> Ranking:

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from nlhf.errors import InvalidProblem
+from nlhf.errors import InvalidProblem, Unsupported
 from nlhf.numerics import expectation, kl_divergence, log_of
 from nlhf.spaces.filling import cap, drain, fill, stretch, transfer
 from nlhf.spaces.policy import Policy
@@ -324,7 +324,16 @@ def checked_ambiguity(
 
     Raises:
         InvalidProblem: If the proportions are given twice, or are not one per group.
+        Unsupported: If the set is none.
     """
+    if ambiguity is not None and (
+        isinstance(ambiguity, type) or not isinstance(ambiguity, Ambiguity)
+    ):
+        raise Unsupported(
+            f"the ambiguity set is {ambiguity!r}",
+            "pass one with its proportions and size, such as KLBall(proportions, 0.1); proportions "
+            "alone go by that name",
+        )
     if ambiguity is None:
         ambiguity = WholeSimplex(
             np.full(groups, 1 / groups) if proportions is None else proportions

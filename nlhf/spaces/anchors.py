@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from nlhf.errors import HypothesisViolated
+from nlhf.numerics import log_normalise
 from nlhf.protocols import Anchors
 from nlhf.spaces.policy import Policy
 
@@ -47,3 +48,15 @@ def log_shares(weights: Sequence[float]) -> list[float]:
             "give at least one policy a positive weight",
         )
     return [float(np.log(w / total)) for w in weights if w > 0.0]
+
+
+def mean_policy(weighted: Anchors[Policy]) -> Policy:
+    """Return the policy of the weighted mean probabilities; weights are normalised.
+
+    Raises:
+        HypothesisViolated: If a weight is negative or all are zero.
+    """
+    shares = log_shares([weight for _, weight in weighted])
+    logs = [policy.log_probabilities for policy, weight in weighted if weight > 0.0]
+    terms = [log + share for log, share in zip(logs, shares, strict=True)]
+    return Policy(log_normalise(np.asarray(np.logaddexp.reduce(terms, axis=0))))

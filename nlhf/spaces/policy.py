@@ -55,11 +55,11 @@ class Policy:
                 f"log-probability {_entry(np.isnan(logs) | (logs == np.inf))} is not a number",
                 "log-probabilities are at most 0, and -inf for a probability of 0",
             )
-        off = np.atleast_1d(log_sum_exp(logs))
+        off = log_sum_exp(logs)
         if not np.abs(off).max() <= PROBABILITY_TOLERANCE:
             row = np.unravel_index(int(np.argmax(np.abs(off))), off.shape)
             raise InvalidProblem(
-                f"the probabilities of {_place(row)} sum to e^{off[row]:.6g}, not 1 "
+                f"the probabilities{_place(row)} sum to e^{off[row]:.6g}, not 1 "
                 f"(tolerance {PROBABILITY_TOLERANCE:g})",
                 "normalise them, or use Policy.of(probabilities)",
             )
@@ -88,11 +88,12 @@ class Policy:
                 f"policy entry {where} is {float(p[where])!r}",
                 "probabilities are finite and at least 0",
             )
-        off = np.abs(p.sum(axis=-1) - 1.0)
-        if off.max() > PROBABILITY_TOLERANCE:
-            row = np.unravel_index(int(np.argmax(off)), off.shape)
+        off = p.sum(axis=-1) - 1.0
+        if np.abs(off).max() > PROBABILITY_TOLERANCE:
+            row = np.unravel_index(int(np.argmax(np.abs(off))), off.shape)
             raise InvalidProblem(
-                f"the policy of {_place(row)} sums to 1 {off[row]:+.3g} "
+                f"the policy{_place(row)} sums to 1 {'+' if off[row] > 0 else '-'} "
+                f"{abs(off[row]):.3g} "
                 f"(tolerance {PROBABILITY_TOLERANCE:g})",
                 "divide every row by its sum",
             )
@@ -121,4 +122,6 @@ def _entry(mask: np.ndarray) -> tuple[int, ...]:
 def _place(index: tuple[int, ...] | tuple[np.intp, ...]) -> str:
     """Say which distribution is meant: contexts are the commonest leading axis."""
     where = tuple(int(i) for i in index)
-    return f"context {where[0]}" if len(where) == 1 else f"row {where}"
+    if not where:
+        return ""
+    return f" of context {where[0]}" if len(where) == 1 else f" of row {where}"

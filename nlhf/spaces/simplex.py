@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from nlhf.numerics import EPSILON, expectation, kl_divergence, log_certain, log_normalise
+from nlhf.numerics import EPSILON, expectation, kl_divergence, log_certain
 from nlhf.protocols import Prox
 from nlhf.results import Bound, Units, weighted_mean
-from nlhf.spaces.anchors import log_shares, pull, total_strength
+from nlhf.spaces.anchors import mean_policy, pull, total_strength
 from nlhf.spaces.improvement import Improvement
 from nlhf.spaces.policy import Policy
 
@@ -67,10 +67,7 @@ class Simplex:
         Raises:
             HypothesisViolated: If a weight is negative or all are zero.
         """
-        shares = log_shares([weight for _, weight in weighted])
-        logs = [policy.log_probabilities for policy, weight in weighted if weight > 0.0]
-        terms = [log + share for log, share in zip(logs, shares, strict=True)]
-        return Policy(log_normalise(np.asarray(np.logaddexp.reduce(terms, axis=0))))
+        return mean_policy(weighted)
 
     def mean(
         self, policy: Policy, payoff: Float[np.ndarray, "*context response"]

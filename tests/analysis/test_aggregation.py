@@ -106,6 +106,9 @@ def test_the_single_reward_may_rank_against_the_average_utility():
     "call",
     [
         lambda: reward_policy(np.zeros(2), 0.0),
+        lambda: reward_policy(np.array([0.0, np.nan]), 1.0),
+        lambda: reward_policy(np.zeros(2), 1.0, [0.5, 0.25, 0.25]),
+        lambda: preference_matching_policy(np.array([0.0, np.nan])),
         lambda: hidden_context(GROUPS).quantile(0.0),
         lambda: hidden_context(GROUPS, [1.0]),
         lambda: pooled_reward(GROUPS, SHARES, np.eye(4)),

@@ -10,9 +10,10 @@ from scipy.optimize import minimize
 
 from nlhf.analysis.impossibility import impossibility
 from nlhf.analysis.population import Population
-from nlhf.errors import HypothesisViolated, InvalidProblem
+from nlhf.errors import HypothesisViolated, InvalidProblem, SolverFailed
 from nlhf.spaces.policy import Policy
 from nlhf.streams import Stream
+from tests.unchecked import raised
 
 
 def drawn(seed: int, groups: int = 3, responses: int = 5, features: int = 2) -> Population:
@@ -130,6 +131,22 @@ def test_what_is_proved_of_an_exact_pooled_model_holds(seed, groups):
 
 def test_a_mixture_is_in_general_not_bradley_terry():
     assert not impossibility(drawn(0)).realisable
+
+
+@pytest.mark.parametrize("others", [0.1, 1e-6, 1e-12])
+def test_a_model_is_not_exact_because_nearly_everybody_is_of_one_group(others):
+    law = np.zeros((3, 3))
+    law[0, 1], law[0, 2] = 1 / 3, 2 / 3
+    population = Population.of(
+        [[15.0], [-15.0], [14.0]],
+        np.log([[29 / 28], [100.0]]),
+        temperature=1.0,
+        proportions=[1 - others, others],
+        pair_law=law,
+    )
+    found = impossibility(population, group=0)
+    assert not found.realisable
+    assert found.mismatch_bounds.two_groups < found.mismatch[0] < found.mismatch_bounds.sharp
 
 
 def test_distances_are_a_metric_between_labelled_comparisons():
@@ -327,6 +344,31 @@ def test_a_reference_that_leaves_a_response_out_is_refused():
         impossibility(population)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_nearly_collinear_features_are_named_as_the_cause(seed):
+    """Their score is nearly zero at any parameter, so that it says nothing of the solution."""
+    rng = Stream(seed).child("collinear").generator()
+    first = rng.normal(size=(6, 1))
+    features = np.hstack([first, first + 1e-10 * rng.normal(size=(6, 1))])
+    population = Population.of(features, rng.normal(size=(3, 2)), temperature=1.0)
+    with pytest.raises(SolverFailed, match=r"condition number of the differences is .*e\+1"):
+        impossibility(population)
+
+
+@pytest.mark.parametrize("spread", [1e-4, 1e-5, 1e-6])
+def test_the_segment_bound_is_below_the_gap_however_ill_conditioned(spread):
+    for seed in range(20):
+        rng = Stream(seed).child("ill-conditioned").generator()
+        first = rng.normal(size=(5, 1))
+        features = np.hstack([first, first + spread * rng.normal(size=(5, 1))])
+        parameters = rng.normal(size=(2, 2)) / np.array([1.0, 1e3 * spread])
+        try:
+            found = impossibility(Population.of(features, parameters, temperature=1.0))
+        except SolverFailed:
+            continue
+        assert found.gap_bounds.segment <= found.gap
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -349,6 +391,19 @@ def test_what_is_no_population_is_refused_with_numbers(change, message):
     features, parameters = arguments.pop("features"), arguments.pop("parameters")
     with pytest.raises(InvalidProblem, match=message):
         Population.of(features, parameters, **arguments)
+
+
+def test_wrong_kinds_of_arguments_are_refused_in_words():
+    setting = "from nlhf.analysis.population import Population; f, p = [[1.0], [0.0]], [[1.0]]"
+    wanted = {
+        "Population.of(f, p, temperature='1')": "the temperature is '1'",
+        "Population.of(f, p, temperature=None)": "the temperature is None",
+        "Population.of(f, p, temperature=1.0, reference=[0.5, 0.5])": "is a list, not a policy",
+        "Population.of([1.0, 0.0], p, temperature=1.0)": r"features have shape (2,)",
+    }
+    for call, (kind, message) in raised(setting, wanted).items():
+        assert kind == "InvalidProblem", call
+        assert wanted[call] in message
 
 
 @SEEDS

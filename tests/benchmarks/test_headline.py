@@ -1,10 +1,22 @@
 """The headline study: its family is the stated one, its policies are what they are called."""
 
+import csv
+from dataclasses import asdict, fields
+
 import numpy as np
 import pytest
 
-from benchmarks.headline import BANDS, MINORITIES, PAIRS, outcomes, pooled_reward, tastes
+from benchmarks.headline import (
+    BANDS,
+    MINORITIES,
+    PAIRS,
+    Outcome,
+    outcomes,
+    pooled_reward,
+    tastes,
+)
 from benchmarks.headline_report import report
+from benchmarks.measure import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +71,42 @@ def test_the_report_has_a_row_for_every_split_and_band(some):
     assert f"{len(some)} instances" in text
     assert len(some) == 8 * len(MINORITIES)
     assert "nan" not in text.lower()
+
+
+def stored() -> list[Outcome]:
+    with (ROOT / "benchmarks/results/headline.csv").open() as file:
+        return [
+            Outcome(
+                **{
+                    field.name: row[field.name] == "True"
+                    if field.type is bool
+                    else field.type(row[field.name])
+                    for field in fields(Outcome)
+                }
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+def is_of_the_claim(one: Outcome) -> bool:
+    return (one.majority_strength, one.minority_strength) == (1.0, 1.0)
+
+
+def test_the_stored_summary_is_what_the_stored_rows_say():
+    rows = stored()
+    own = [one for one in rows if is_of_the_claim(one)]
+    assert [(one.pair, one.minority_share) for one in own] == [
+        (k, share) for k in range(PAIRS) for share in MINORITIES
+    ]
+    others = [one for one in rows if not is_of_the_claim(one)]
+    origin = {"versions": {}, "revision": "", "time": "", "python": ""}
+    new = report(own, others, origin).split("Revision")[0]
+    old = (ROOT / "benchmarks/results/headline.md").read_text().split("Revision")[0]
+    assert new == old
+
+
+def test_the_stored_rows_are_what_is_computed(some):
+    rows = {(one.pair, one.minority_share): one for one in stored() if is_of_the_claim(one)}
+    for one in some:
+        old = asdict(rows[one.pair, one.minority_share])
+        assert asdict(one) == pytest.approx(old, rel=1e-5, abs=1e-10)

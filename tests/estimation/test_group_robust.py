@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import nlhf
 from nlhf.data import Votes
-from nlhf.errors import HypothesisViolated
+from nlhf.errors import HypothesisViolated, InvalidProblem
 from nlhf.estimation.group_robust import fit_group_robust, pair_differences
 from nlhf.estimation.pair_losses import (
     PairLosses,
@@ -18,6 +18,7 @@ from nlhf.estimation.pair_losses import (
     least_over_ball,
     weighted_minimiser,
 )
+from tests.unchecked import raised
 
 DPO, IPO = PreferenceLoss.DPO, PreferenceLoss.IPO
 LOSSES = pytest.mark.parametrize("loss", [DPO, IPO])
@@ -215,6 +216,8 @@ def test_differences_of_votes_are_of_the_winner_less_the_loser():
         ({"trade_off": 1.5}, "trade-off 1.5"),
         ({"adjustment": -1.0}, "adjustment -1.0"),
         ({"iterations": 0}, "0 iterations"),
+        ({"differences": (1e200 * np.ones((2, 3)),)}, "up to inf long"),
+        ({"differences": (1e-200 * np.eye(3),)}, "up to 0 long"),
         ({"differences": ()}, "shapes"),
         ({"differences": (np.ones((2, 3)), np.ones((2, 2)))}, "shapes"),
         ({"differences": (np.ones((2, 3)), np.ones((0, 3)))}, "group 1 has no comparisons"),
@@ -227,6 +230,49 @@ def test_bad_input_is_refused_with_what_was_found(change, message):
     differences, temperature = given_.pop("differences"), given_.pop("temperature")
     with pytest.raises(HypothesisViolated, match=message):
         fit_group_robust(differences, temperature, **given_)
+
+
+def test_other_losses_are_refused_and_known_ones_may_be_named():
+    with pytest.raises(InvalidProblem, match="choose from 'dpo', 'ipo'"):
+        fit_group_robust(drawn(0), 1.0, loss="slic", radius=1.0)
+    assert fit_group_robust(drawn(0), 1.0, loss="ipo", radius=1.0, iterations=3).loss is IPO
+
+
+def test_wrong_kinds_of_arguments_are_refused_in_words():
+    setting = (
+        "from nlhf.estimation import fit_group_robust as fit, pair_differences as pair\n"
+        "y = [np.eye(2)]\n"
+        "zero, one = np.zeros(1, int), np.ones(1, int)\n"
+        "votes = nlhf.data.Votes(('p',), (('a', 'b'),), ('h',), zero, zero, one, zero, "
+        "one.astype(np.int8))"
+    )
+    wanted = {
+        "fit(y, '1', radius=1.0)": "temperature '1'",
+        "fit(y, 1.0, radius=None)": "radius None",
+        "fit(y, 1.0, radius=1.0, trade_off='all')": "trade-off 'all'",
+        "fit(y, 1.0, radius=1.0, adjustment='C')": "adjustment 'C'",
+        "fit(y, 1.0, radius=1.0, iterations=1.5)": "1.5 iterations",
+        "fit(None, 1.0, radius=1.0)": "differences are None",
+        "pair(votes, np.eye(2), [0.5])": "type float64",
+        "pair(votes, np.ones(2), [0])": "features of shape (2,)",
+    }
+    for call, (kind, message) in raised(setting, wanted).items():
+        assert kind == "HypothesisViolated", call
+        assert wanted[call] in message
+
+
+@LOSSES
+def test_the_end_of_the_gap_allows_for_rounding(loss):
+    """One comparison, met exactly or nearly: the gap is 0 up to the rounding of the losses."""
+    fit = fit_group_robust((np.ones((1, 1)),), 1e-4, loss=loss, radius=1e-3, iterations=100)
+    assert fit.gap.value < fit.gap.high
+    assert fit.gap.high - fit.gap.value >= np.finfo(float).eps * fit.objective
+
+
+def test_raters_of_no_group_are_not_left_out_in_silence():
+    psi = np.arange(10.0).reshape(5, 2)
+    with pytest.raises(HypothesisViolated, match="rater 'bob' is of group -1"):
+        pair_differences(votes([1, 1, 1, 1]), psi, np.array([0, -1]))
 
 
 def test_votes_that_do_not_fit_are_refused():

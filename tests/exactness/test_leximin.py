@@ -73,6 +73,16 @@ def test_enumeration_of_vertices_finds_the_same_utilities(kind):
         np.testing.assert_allclose(found.utilities, found.levels, atol=1e-7)
 
 
+@pytest.mark.parametrize("unit", [1e-12, 1e-6, 1e6, 1e12])
+def test_units_of_the_rewards_do_not_matter(unit):
+    for number in range(6):
+        rewards = generator_of("leximin units", number).normal(size=(3, 4))
+        one = solve_leximin(MaxMinGame(rewards, offsets="as given"))
+        other = solve_leximin(MaxMinGame(unit * rewards, offsets="as given"))
+        np.testing.assert_allclose(other.levels, unit * one.levels, atol=1e-8 * unit)
+        np.testing.assert_allclose(other.utilities, unit * one.utilities, atol=1e-8 * unit)
+
+
 def settings(rng):
     mdp = random_mdp(rng, states=4, actions=2, successors=2)
     finite, discounted, tree = FiniteHorizon(mdp, 3), Discounted(mdp, 0.8), TokenTree(2, 3)

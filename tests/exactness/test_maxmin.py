@@ -12,7 +12,7 @@ from nlhf import MDP, FiniteHorizon, TokenTree, certify, solve
 from nlhf.errors import SolverFailed, Unsupported
 from nlhf.exact.convex_maxmin import MaxMinProgram, solve_convex_maxmin
 from nlhf.games.maxmin import MaxMinGame
-from nlhf.spaces.ambiguity import KLBall, WholeSimplex
+from nlhf.spaces.ambiguity import ChiSquareBall, KLBall, TotalVariationBall, WholeSimplex
 from nlhf.spaces.duals import LeafPayoff, StepPayoff
 from nlhf.spaces.mdp import Unreachable
 from tests.exactness.maxmin_instances import (
@@ -276,3 +276,50 @@ def test_prompts_without_weight_and_contexts_of_trees_are_no_trouble():
     )
     compare(game)
     assert isinstance(game.ambiguity, WholeSimplex)
+
+
+@pytest.mark.parametrize(
+    ("ball", "radius"),
+    [
+        *product([KLBall, ChiSquareBall], [1e-12, 1e-9, 1e-6, 1e-3]),
+        *product([TotalVariationBall], [1e-9, 1e-6, 1e-3]),
+    ],
+)
+def test_small_balls_are_solved_to_the_last_digits(ball, radius):
+    rng = generator_of("small", ball.__name__, radius)
+    eta = rng.dirichlet(np.ones(4))
+    game = MaxMinGame(
+        rng.normal(size=(4, 2, 5)), None, 0.3, ambiguity=ball(eta, radius), offsets="as given"
+    )
+    policy, weights = solve(game).profile
+    # The ball is worth about the root of its radius: against that, too, the gap is small.
+    assert certify(game, (policy, weights)).bound.value <= 1e-12
+    worst = game.ambiguity.largest(-game.utilities(policy)).probabilities
+    size = np.abs(worst - eta).max()
+    np.testing.assert_allclose(weights.probabilities, worst, rtol=0, atol=1e-3 * size + 1e-15)
+
+
+@pytest.mark.parametrize("offsets", ["as given", "reference", "regret"])
+def test_constants_far_beyond_the_range_of_rewards_do_not_stop_the_solver(offsets):
+    rng = generator_of("constants", offsets)
+    for ambiguity in (WholeSimplex(np.full(5, 0.2)), KLBall(np.full(5, 0.2), 0.3)):
+        rewards = rng.normal(size=(5, 1, 3)) + 1e5 * rng.normal(size=(5, 1, 1))
+        game = MaxMinGame(rewards, None, 1e-3, ambiguity=ambiguity, offsets=offsets)
+        bound = solve(game).certificate.bound  # without a warning that it stalled
+        assert bound.value <= 1e-13 * game.lipschitz + 10.0 * (bound.high - bound.value)
+
+
+@pytest.mark.parametrize("process", [None, FiniteHorizon(MDP(np.ones((1, 2, 1)), [1.0]), 5)])
+def test_a_reference_that_all_but_forbids_a_response_does_not_stop_the_solver(process):
+    # A path in the temperature alone breaks down: the kinks of D move with τ log μ.
+    for number in (4, 18, 20) if process is None else (4,):
+        rng = generator_of("many groups", number)
+        rewards = rng.normal(size=(30, 5, 2))
+        rare = np.array([1e-12, 1.0]) / (1.0 + 1e-12)
+        arguments = {"temperature": 2e-4, "offsets": "as given"}
+        game = MaxMinGame(rewards, rare, **arguments)
+        if process is not None:
+            steps = [StepPayoff(r[:, None], np.zeros(1)) for r in rewards[:4]]
+            reference = np.broadcast_to(rare, (5, 1, 2))
+            game = MaxMinGame(steps, reference, process=process, **arguments)
+        assert solve(game).certificate.bound.high <= 1e-10

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nlhf
+from nlhf.algorithms.rates import divergence_from_reference, promised_iterations
 from nlhf.errors import InvalidProblem, Unnormalised, Unsupported
 from nlhf.games.maxmin import MaxMinGame, Offsets
 from nlhf.spaces.ambiguity import (
@@ -76,10 +77,10 @@ def test_one_group_needs_no_offsets():
         ({"reference": [1.0, 0.0, 0.0]}, "is 0"),
         ({"temperature": -1.0}, "temperature is -1.0"),
         ({"group_temperature": np.inf}, "temperature is inf"),
-        ({"proportions": [0.5, 0.3, 0.2]}, "2 groups of rewards and 3 proportions"),
+        ({"proportions": [0.5, 0.3, 0.2]}, "2 groups and 3 proportions"),
         ({"proportions": [1.0, 0.0]}, "group 1 is 0"),
         ({"offsets": "mean"}, "'as given', 'reference', 'regret'"),
-        ({"ambiguity": SETS[0]}, "2 groups of rewards and 3 proportions"),
+        ({"ambiguity": SETS[0]}, "2 groups and 3 proportions"),
         ({"ambiguity": KLBall([0.5, 0.5], 0.1), "proportions": [0.5, 0.5]}, "twice"),
         ({"weights": [0.5, 0.5]}, "pass 1 finite"),
     ],
@@ -95,6 +96,14 @@ def test_an_mdp_without_a_horizon_is_refused():
     kind, message = raised("", [call])[call]
     assert kind == "Unsupported"
     assert "for how long" in message
+
+
+@pytest.mark.parametrize("what", ["'worst'", "[0.5, 0.5]", "KLBall"])
+def test_what_is_no_ambiguity_set_is_refused_in_words(what):
+    call = f"nlhf.MaxMinGame(np.eye(2), ambiguity={what}, offsets='as given')"
+    kind, message = raised("from nlhf.spaces.ambiguity import KLBall", [call])[call]
+    assert kind == "Unsupported"
+    assert "the ambiguity set is" in message
 
 
 def test_payoffs_that_do_not_fit_the_process_are_refused():
@@ -307,13 +316,19 @@ def in_settings():
 GAMES = in_settings()
 
 
-@pytest.mark.parametrize("game", GAMES.values(), ids=GAMES)
+KEPT = [
+    pytest.param(game, id=name, marks=pytest.mark.slow if name in ("horizon", "discounted") else ())
+    for name, game in GAMES.items()
+]
+
+
+@pytest.mark.parametrize("game", KEPT)
 def test_maxmin_games_keep_the_contract_of_games(game):
     report = check_game(game)
     assert all(f.measured for f in report.findings)
 
 
-@pytest.mark.parametrize("game", GAMES.values(), ids=GAMES)
+@pytest.mark.parametrize("game", KEPT)
 def test_both_spaces_keep_the_contract_of_spaces(game):
     profiles = reached(game, 4)
     payoffs = [game.operator(profile).payoffs for profile in profiles]
@@ -338,3 +353,31 @@ def test_first_order_methods_reach_the_exact_policy_within_their_promise(name, m
     )
     for found, best in zip(run.profile, exact.profile, strict=True):
         np.testing.assert_allclose(found.probabilities, best.probabilities, atol=5e-3)
+
+
+@pytest.mark.parametrize("kind", ["as given", "reference"])
+def test_promises_hold_where_groups_are_further_apart_than_their_rewards(kind):
+    # The weights of the equilibrium are far from η, though the policy has little to choose.
+    rewards = np.array([[0.0, 0.1], [-3.0, -3.05]])
+    game = MaxMinGame(
+        rewards, None, 0.3, group_temperature=0.3, offsets=kind, proportions=[0.99, 0.01]
+    )
+    exact = nlhf.solve(game).profile
+    pairs = zip(game.spaces, exact, game.references, strict=True)
+    assert sum(space.divergence(p, q).value for space, p, q in pairs) <= (
+        divergence_from_reference(game) + 1e-12
+    )
+    for method in (nlhf.Extragradient(), nlhf.OptimisticMirrorDescent()):
+        steps = promised_iterations(game, method, 1e-2)
+        run = nlhf.solve(game, method, stop=nlhf.StopRule(gap=1e-300, max_iterations=steps))
+        assert run.certificate.bound.low <= 1e-2
+
+
+def test_the_lipschitz_constant_is_half_the_most_that_groups_can_be_apart():
+    rewards = np.array(
+        [[[0.0, 1.0], [2.0, 0.0]], [[5.0, 5.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 0.0]]]
+    )
+    game = MaxMinGame(rewards, offsets="reference", weights=[0.25, 0.75])
+    pure = [np.array([np.eye(2)[i], np.eye(2)[j]]) for i in range(2) for j in range(2)]
+    apart = [np.ptp(game.utilities(nlhf.Policy.of(policy))) for policy in pure]
+    assert game.lipschitz == pytest.approx(max(game.half_range, max(apart) / 2.0), rel=1e-14)

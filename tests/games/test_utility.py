@@ -1,5 +1,7 @@
 """Games with a general utility: gradients, certificates, optima by several routes."""
 
+from functools import partial
+
 import cvxpy
 import numpy as np
 import pytest
@@ -30,6 +32,7 @@ from nlhf.results import Stop, Units
 from nlhf.spaces.duals import LeafPayoff, StepPayoff
 from tests.exactness.maxmin_instances import generator_of, spread
 from tests.processes.drawn import random_mdp
+from tests.unchecked import raised
 
 SETTINGS = ("bandit", "tokens", "histories", "finite horizon", "discounted")
 
@@ -217,13 +220,13 @@ def conic_optimum(game):
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_a_soft_minimum_is_maxmin_with_a_group_temperature(setting):
-    game = game_of(setting, soft, 0.1)
+    game = game_of(setting, soft, 0.5)
     rewards, weights = game.utility.rewards, game.prompt_weights
     rewards = rewards if game.process is None else list(rewards)
     robust = MaxMinGame(
         rewards,
         game.reference,
-        0.1,
+        0.5,
         proportions=[0.5, 0.3, 0.2],
         group_temperature=1.0,
         offsets="as given",
@@ -232,7 +235,7 @@ def test_a_soft_minimum_is_maxmin_with_a_group_temperature(setting):
     )
     maxmin, utility = solve(robust).profile[0], ascend(game).policy
     gap = certify(game, utility).bound.high
-    assert 0.1 * game.spaces[0].divergence(utility, maxmin).value <= gap + 1e-12
+    assert 0.5 * game.spaces[0].divergence(utility, maxmin).value <= gap + 1e-12
     assert game.primal(maxmin) == pytest.approx(robust.primal(maxmin), abs=1e-12)
 
 
@@ -381,6 +384,28 @@ def test_the_entropy_of_states_needs_states():
 def test_wrong_arguments_are_refused(make, said):
     with pytest.raises(InvalidProblem, match=said):
         make()
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_bargain_over_almost_nothing_is_not_said_to_have_converged_unless_it_has(
+    monkeypatch, number
+):
+    # No policy gives all three groups much more than the reference does. Exchange rates are 1e4,
+    # with rounding errors that the dual does not see.
+    monkeypatch.setattr("nlhf.exact.utility.ascend", partial(ascend, most=20))
+    rewards = 100.0 * generator_of("almost nothing", number).normal(size=(3, 2))
+    welfare = NashWelfare(rewards.mean(axis=1) - 1e-4)
+    game = UtilityGame(GroupWelfare(rewards, welfare), None, 0.05)
+    found = solve_utility(game)
+    gap = certify(game, found.policy).bound.value
+    assert not found.converged or gap <= 1e-9
+
+
+def test_rewards_in_place_of_a_utility_are_refused_in_words():
+    calls = ["nlhf.UtilityGame(np.eye(2))", "nlhf.UtilityGame([[1.0, 0.0]])"]
+    for kind, message in raised("", calls).values():
+        assert kind == "InvalidProblem"
+        assert "has no gradient" in message
 
 
 def test_control_a_policy_of_other_exchange_rates_is_not_certified():

@@ -114,11 +114,4 @@ DIVERSITY = (
         "gaps=population.temperature * kl_divergence(policies, everybody)",
         CONSTRUCTION,
     ),
-    Fault(
-        "a-quarter-of-the-moment-bound",
-        "nlhf/analysis/impossibility.py",
-        "moments=4.0 * float(np.linalg.norm(moment)) / scale",
-        "moments=5.0 * float(np.linalg.norm(moment)) / scale",
-        CONSTRUCTION,
-    ),
 )

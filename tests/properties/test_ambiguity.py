@@ -1,7 +1,7 @@
 import cvxpy as cp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from mpmath import mp, mpf
@@ -21,6 +21,7 @@ from nlhf.spaces.policy import Policy
 BALLS = (KLBall, ChiSquareBall, TotalVariationBall)
 KINDS = (*BALLS, ConditionalValueAtRisk, WholeSimplex)
 ROUNDING = 1e-14  # of weights: a few roundings of 1
+few = settings(max_examples=20)
 
 
 def the_set(kind, eta, size):
@@ -182,6 +183,7 @@ def test_no_point_of_a_fine_grid_of_two_groups_is_better(kind):
         assert ambiguity.support(np.array([1.0, 0.0])) >= points[:, 0].max() - 1e-12
 
 
+@few
 @given(cases())
 def test_the_smallest_sets_are_the_proportions_and_the_largest_the_whole_simplex(case):
     ambiguity, tilt, payoff = case
@@ -202,6 +204,7 @@ def test_the_smallest_sets_are_the_proportions_and_the_largest_the_whole_simplex
         )
 
 
+@few
 @given(cases(), st.sampled_from([1e-300, 1e-30, 1e-9]))
 def test_tiny_balls_stay_at_the_proportions(case, radius):
     ambiguity, tilt, payoff = case
@@ -212,6 +215,7 @@ def test_tiny_balls_stay_at_the_proportions(case, radius):
             assert distance <= 2.0 * np.sqrt(2.0 * radius) + ROUNDING  # Pinsker, the widest of them
 
 
+@few
 @given(cases(scale=1.0), st.sampled_from([1e-300, 1e-12, 1e6, 1e15, 1e100, 1e300]))
 def test_extreme_tilts_and_payoffs_keep_inside_and_optimal(case, size):
     ambiguity, tilt, payoff = case
@@ -240,6 +244,7 @@ def test_strong_tilts_are_exact_where_arithmetic_by_hand_is_possible():
     np.testing.assert_allclose(moved, [*(0.5 * rest), 0.5], rtol=1e-14)
 
 
+@few
 @given(cases(), st.integers(0, 6))
 def test_a_tilt_of_minus_infinity_is_the_limit_of_ever_smaller_ones(case, group):
     ambiguity, tilt, _ = case

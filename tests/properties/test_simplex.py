@@ -71,7 +71,8 @@ def test_the_best_response_breaks_ties_by_the_lowest_index():
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ([0.5, 0.6], "sums to 1"),
+        ([0.5, 0.6], r"^the policy sums to 1 \+ 0\.1 "),
+        ([[0.5, 0.5], [0.5, 0.4]], r"of context 1 sums to 1 - 0\.1 "),
         ([1.5, -0.5], r"entry \(1,\) is"),
         ([0.5, float("nan")], r"entry \(1,\) is nan"),
         (1.0, "shape"),

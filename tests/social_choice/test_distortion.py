@@ -88,6 +88,7 @@ def test_the_distortion_of_sure_lotteries_is_that_of_single_responses():
         lambda: average_utility([[0.0, np.inf]]),
         lambda: average_utility([[0.0, 1.0]], [0.4]),
         lambda: distortion(np.array([1.0, 0.0]), [[-0.1, 0.5]]),
+        lambda: distortion([0.5, 0.6], [[0.1, 0.5]]),
         lambda: distortion(np.ones(1), [[0.1, 0.5]]),
         lambda: nash_welfare([[-1.0, 0.0]]),
     ],

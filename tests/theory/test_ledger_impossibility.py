@@ -229,6 +229,43 @@ def test_a_tree_of_pairs_makes_the_pooled_model_exact(seed):
     assert fitted(crowd).candidate == pytest.approx(crowd.candidate, rel=1e-5, abs=1e-5)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_every_number_of_the_package_is_the_ledger_s(seed):
+    crowd = draw_tree(Random(100 + seed))
+    found = impossibility.packaged(crowd)
+    u, d, beta = found.minority, found.radius, crowd.beta
+    apart = distances(crowd.preferences, crowd.law)
+    assert np.allclose(found.diversity, apart, rtol=1e-12, atol=1e-15)
+    epsilon = dict(extremes(apart))[u]
+    y = epsilon * (1.0 - crowd.proportions[u])
+    known = impossibility.constants(crowd, u)
+    z = crowd.differences
+    moment = np.linalg.norm(z.T @ (crowd.law * (crowd.pooled - crowd.preferences[u])))
+    largest = np.linalg.eigvalsh(z.T @ (crowd.law[:, None] * z))[-1]
+    change = crowd.candidate - crowd.parameters
+    low = impossibility.least_covariance(crowd, u)[0]
+    expected = {
+        "published": y / (4 * d),
+        "sharp": 2 * y / d,
+        "moments": 4 * moment / largest,
+        "two_groups": log1p(max(y, 0.0)) / (2 * d),
+    }
+    for name, value in expected.items():
+        number = getattr(found.mismatch_bounds, name)
+        assert number == pytest.approx(value, rel=1e-9, abs=1e-13), name
+    transcribed = known.eigenvalue * known.least * y / (64 * beta**2 * d**2)
+    repaired = 2 * known.pairs * known.least**2 * known.eigenvalue * y * abs(y) / (beta * d**2)
+    near = {"rel": 1e-6, "abs": 1e-13}
+    assert found.epsilon == pytest.approx(epsilon, rel=1e-9, abs=1e-15)
+    assert d == pytest.approx(crowd.radius)
+    assert found.mismatch == pytest.approx(np.linalg.norm(change, axis=1), **near)
+    assert found.gap_bounds.transcribed == pytest.approx(transcribed, **near)
+    assert found.gap_bounds.squared == pytest.approx(transcribed * abs(y), **near)
+    assert found.gap_bounds.repaired == pytest.approx(repaired, **near)
+    segment = low * (change[u] @ change[u]) / (2 * beta)
+    assert segment * 0.9 - 1e-13 <= found.gap_bounds.segment <= segment * (1 + 1e-6) + 1e-13
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_coordinates_return_the_crowd_they_came_from(seed):
     crowd = draw_tree(Random(seed))

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from nlhf_theory import distortion, matching, pareto, social_choice
 
+import nlhf
+from nlhf.errors import SolverFailed
 from nlhf.social_choice.linear import bradley_terry_ranking, leximax_copeland
 from nlhf.social_choice.outcomes import ranked_by
 from nlhf.social_choice.pairwise import borda, borda_scores, condorcet_winner
 from nlhf.social_choice.profiles import RankingProfile
+from nlhf.theorems import check
 
 
 def part(margin, name):
@@ -41,6 +44,30 @@ def test_pairs_compared_unequally_often_turn_the_order_around():
     assert social_choice.BORDA.violates_only("uniform-pairs", uneven)
     assert uneven.rewards[0] > uneven.rewards[1]
     assert part(social_choice.BORDA.margin(uneven), "order").violated
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "theorem", "hypothesis"),
+    [
+        (social_choice, "polish", social_choice.BORDA, "maximum"),
+        (social_choice, "maximal", social_choice.MAXIMAL_LOTTERY, "equilibrium"),
+        (matching, "preference_matching_policy", matching.PREFERENCE_COLLAPSE, "entropy-optimum"),
+    ],
+)
+def test_a_broken_package_is_an_error_and_not_a_rejected_instance(
+    monkeypatch, module, name, theorem, hypothesis
+):
+    works = getattr(module, name)
+
+    def broken(*arguments):
+        found = works(*arguments)
+        if isinstance(found, nlhf.Policy):
+            return nlhf.Policy.of(found.probabilities[::-1].copy())
+        return np.asarray(found)[..., ::-1]
+
+    monkeypatch.setattr(module, name, broken)
+    with pytest.raises(SolverFailed, match=hypothesis):
+        check(theorem, 40)
 
 
 def test_sure_losers_have_no_finite_rewards():
