@@ -20,7 +20,7 @@ _INSIDE = 0.995
 _SHORTEST = 1e-8
 _UNCENTRAL = 1e4
 """Multipliers are kept within this factor of central ones, so that the steps stay of descent."""
-_CENTRED = 0.1
+_CENTRED = 0.5
 """An iterate is central if no residual is larger than this share of the barrier parameter."""
 
 

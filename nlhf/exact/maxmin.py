@@ -41,7 +41,7 @@ _ROUNDING = 1e-13
 """Residuals that are taken for rounding, in the same units, where the barrier is smaller."""
 _SHARE = 0.1
 """Barrier parameter over temperature, on the way down: the path then bends where D does."""
-_BOLD, _TIMID = 1e-3, 0.95
+_BOLD, _TIMID = 1e-4, 0.95
 """Ratios of successive temperatures or barriers: the smallest that is tried, and the largest."""
 _MOST_STEPS = 15
 """Newton steps to the next point of the path; more means that it is too far away."""
@@ -90,7 +90,7 @@ def _follow(game: MaxMinGame, among: Weights) -> tuple[Iterate, bool]:
     unit = game.half_range or game.lipschitz or 1.0
     final = game.temperatures[0] / unit
     # Groups may be further apart than the rewards of any of them: the path begins above both.
-    size = max(1.0, game.lipschitz / unit)
+    size = max(1.0, float(np.ptp(game.utilities(game.reference))) / (2.0 * unit))
     temperature, barrier, ratio = max(size, final), np.inf, 0.2
     at, reached = begin(among.region, _SHARE * size), barrier
     aim = (temperature, _SHARE * size)
@@ -100,7 +100,7 @@ def _follow(game: MaxMinGame, among: Weights) -> tuple[Iterate, bool]:
         f = f.at(aim[0] * unit)
         tried, success = centre(f, among.region, at, aim[1], least=rounding, most=_MOST_STEPS)
         if success:
-            ratio = max(_BOLD, ratio**2)
+            ratio = max(_BOLD, ratio**3)
             at, temperature, barrier = tried, *aim
             if temperature == final:
                 reached = barrier

@@ -4,6 +4,7 @@ import ast
 import importlib
 import io
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -86,6 +87,15 @@ def test_the_results_are_what_the_benchmark_writes_and_say_what_the_theorem_says
     for new, old in zip(fresh[1:], stored[1:], strict=True):
         numbers = [np.array(line.split(",")[1:], dtype=float) for line in (new, old)]
         assert np.allclose(*numbers, rtol=1e-6, atol=1e-14)
+
+
+@pytest.mark.parametrize("label", sorted(manifest()))
+def test_the_stored_drawing_is_the_one_of_the_script_and_its_inputs(label, tmp_path):
+    stored = (OUT / f"{label}.svg").read_bytes()
+    if f"Matplotlib v{matplotlib.__version__},".encode() not in stored:
+        pytest.skip("drawn by another version of Matplotlib, whose bytes may differ")
+    importlib.import_module(f"paper_figs.fig_{label}").main([str(tmp_path)])
+    assert (tmp_path / f"{label}.svg").read_bytes() == stored
 
 
 def test_a_row_has_one_number_a_column():
