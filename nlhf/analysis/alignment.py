@@ -121,7 +121,7 @@ def align(votes: Votes, settings: AlignmentSettings, progress: Progress | None =
         progress: Told of every stage; `None` is silent.
 
     Raises:
-        InvalidData: If the votes name no raters, or none can be held out.
+        InvalidData: If the votes name no raters, are all ties, or none can be held out.
         InvalidProblem: If the share to hold out is not between 0 and 1.
         HypothesisViolated: If no mixture can be fitted; see `fit_mixture`.
 
@@ -134,6 +134,11 @@ def align(votes: Votes, settings: AlignmentSettings, progress: Progress | None =
         raise InvalidData(
             f"{len(votes)} votes, and none names its rater: groups of raters cannot be told apart",
             "add the column annotator (in comparisons: group), or analyse them with nlhf solve",
+        )
+    if len(votes) and not votes.label.any():
+        raise InvalidData(
+            f"all {len(votes)} votes are ties: they say nothing of which response is better",
+            "collect decisive votes",
         )
     stream = Stream(settings.seed).child("align")
     split = split_votes(votes, settings.held_out, stream)

@@ -12,12 +12,11 @@ from nlhf.analysis.prompts import Progress
 from nlhf.data.votes import Votes
 from nlhf.errors import Degenerate, HypothesisViolated
 from nlhf.estimation.mixtures.choice import GroupChoice, choose_groups
-from nlhf.estimation.mixtures.diagnostics import warn_of
+from nlhf.estimation.mixtures.diagnostics import NOBODY, warn_of
 from nlhf.estimation.mixtures.fitting import MixtureProgress, RaterMixture, fit_mixture
+from nlhf.estimation.mixtures.rewards import log_sigmoid
+from nlhf.numerics import log_of, log_sum_exp
 from nlhf.streams import Stream
-
-NOBODY = 1.0
-"""Expected raters below which a group has nobody."""
 
 SMALL = 0.01
 """A group weight from which a group counts as one that MaxMin is decided by."""
@@ -63,7 +62,7 @@ def find_groups(
         raise HypothesisViolated(
             f"{empty.size} of {raters.size} groups have nobody in them (group {empty[0]}: "
             f"{raters[empty[0]]:.2g} expected raters), so MaxMin would serve nobody",
-            f"ask for at most {raters.size - empty.size} groups, or for more restarts",
+            f"ask for {raters.size - empty.size} or fewer, or for more restarts",
         )
     return found
 
@@ -93,11 +92,13 @@ def _fit(
 
 
 def _choose(training: Votes, settings: AlignmentSettings, stream: Stream, tell: Progress) -> Groups:
-    words = f"fitting {min(CANDIDATES)} to {max(CANDIDATES)} groups"
+    raters = np.unique(training.annotator).size
+    candidates = [groups for groups in CANDIDATES if groups <= raters]
+    words = f"fitting {min(candidates)} to {max(candidates)} groups"
     tell(words, 0, 1)
     choice = choose_groups(
         training,
-        CANDIDATES,
+        candidates,
         assignment=settings.assignment,
         ridge=settings.ridge,
         restarts=settings.restarts,
@@ -171,10 +172,9 @@ def evidence_of(
         first, second = (
             model.rewards[:, starts + one] for one in (held_out.response_a, held_out.response_b)
         )
-        shares = model.responsibilities[held_out.annotator].T
+        shares = log_of(model.responsibilities[held_out.annotator])
         for_a, for_b = (
-            np.log((shares * np.exp(-np.logaddexp(0.0, -ahead))).sum(axis=0))
-            for ahead in (first - second, second - first)
+            log_sum_exp(shares + log_sigmoid(ahead).T) for ahead in (first - second, second - first)
         )
         score = (1.0 + held_out.label) / 2.0
         logs = score * for_a + (1.0 - score) * for_b

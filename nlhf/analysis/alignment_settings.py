@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from nlhf.errors import InvalidProblem
 from nlhf.estimation.mixtures.fitting import RIDGE
 from nlhf.estimation.mixtures.steps import Assignment
@@ -18,6 +16,11 @@ NASH_SHARE = 0.25
 """The temperature of the Nash policy, in win probability, for one logit of that of the rewards'
 policies: near indifference a difference of one logit is a quarter in win probability."""
 
+RESAMPLES = 40
+"""The least number of resamples that has one beyond either end of a 95 % interval."""
+
+_COLDEST = 1e-99
+
 
 @dataclass(frozen=True, slots=True)
 class AlignmentSettings:
@@ -26,13 +29,13 @@ class AlignmentSettings:
     Attributes:
         groups: U; `None` takes the number of `CANDIDATES` with the least BIC.
         assignment: Soft or hard expectation-maximisation.
-        temperature: τ > 0 of the rewards' policies, in logits; the Nash policy has a quarter of
-            it, in win probability.
+        temperature: τ of the rewards' policies, in logits, from 1e-99 to 1e99; the Nash policy has
+            a quarter of it, in win probability.
         offsets: What makes the rewards of different groups comparable, for MaxMin.
         ridge: Penalty of the rewards, in votes per logit².
         restarts: Starts of the expectation-maximisation.
         held_out: Share of the votes that judge and are not estimated from.
-        bootstrap: Resamples of the raters for intervals.
+        bootstrap: Resamples of the raters for intervals: 0 for none, or at least `RESAMPLES`.
         unseen: How pairs that were never compared are filled in for the Nash policy.
         seed: Of all randomness.
 
@@ -55,15 +58,18 @@ class AlignmentSettings:
         object.__setattr__(self, "assignment", chosen(Assignment, self.assignment, "assignment"))
         object.__setattr__(self, "offsets", chosen(Offsets, self.offsets, "offsets"))
         object.__setattr__(self, "unseen", chosen(Completion, self.unseen, "unseen"))
-        if not 0.0 < self.temperature < np.inf:
+        if not _COLDEST <= self.temperature <= 1.0 / _COLDEST:
             raise InvalidProblem(
                 f"the temperature is {self.temperature:g}",
-                "give a finite number of logits above 0, such as 0.2",
+                f"give a number of logits from {_COLDEST:g} to {1.0 / _COLDEST:g}, such as 0.2",
             )
-        if self.bootstrap < 0 or self.seed < 0:
+        if self.bootstrap < 0 or 0 < self.bootstrap < RESAMPLES:
             raise InvalidProblem(
-                f"{self.bootstrap} resamples with seed {self.seed}", "give numbers of at least 0"
+                f"{self.bootstrap} resamples, from which 95 % intervals cannot be told",
+                f"ask for at least {RESAMPLES}, such as 1000, or for 0: no intervals",
             )
+        if not isinstance(self.seed, int) or self.seed < 0:
+            raise InvalidProblem(f"the seed is {self.seed}", "give a whole number of at least 0")
 
     @property
     def nash_temperature(self) -> float:
@@ -79,6 +85,10 @@ class AlignmentSettings:
         """
         pairs = "pair" if unseen == 1 else "pairs"
         filled = f"{unseen} {pairs} without training votes filled in by: {self.unseen}"
+        intervals = (
+            f"{self.bootstrap} resamples of the raters with their held-out votes; groups, policies "
+            "and responsibilities are not refitted"
+        )
         return (
             "the reference is uniform and prompts weigh alike",
             "ties count half",
@@ -90,6 +100,5 @@ class AlignmentSettings:
             f"the Nash policy has the temperature {self.nash_temperature:g} in win probability, a "
             f"quarter of {self.temperature:g} logits: near indifference these agree",
             *([filled] if unseen else []),
-            f"intervals: {self.bootstrap} resamples of the raters with their held-out votes; "
-            "groups, policies and responsibilities are not refitted",
+            f"intervals: {intervals if self.bootstrap else 'none'}",
         )

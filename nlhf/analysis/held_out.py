@@ -67,10 +67,12 @@ def split_votes(votes: Votes, share: float, stream: Stream) -> Split:
     out[last] = False  # the largest draw of a rater: kept anyway, unless all were held out
     chosen = out[question] if count else np.zeros(0, dtype=bool)
     if not chosen.any():
+        raters = int(np.unique(votes.annotator).size)
+        more = "collect raters' answers to more than one pair of responses each"
         raise InvalidData(
-            f"of {len(votes)} votes of {len(votes.annotators)} raters none is held out at a share "
-            f"of {share:g}: one answer of every rater is kept for estimation",
-            "hold out a larger share, or collect more than one answer a rater",
+            f"of {len(votes)} votes, which are {count} answers of {raters} raters, none is held "
+            f"out at a share of {share:g}: one answer of every rater is kept for estimation",
+            more if count == raters else f"hold out a larger share, or {more}",
         )
     return Split(_chosen(votes, ~chosen), _chosen(votes, chosen))
 

@@ -63,7 +63,8 @@ class Align:
     held_out: float = 0.2
     """Share of the votes that judge and are not estimated from."""
     bootstrap: int = 1000
-    """Resamples of the raters, with their held-out votes, for the intervals."""
+    """Resamples of the raters, with their held-out votes, for the intervals: 0 for none, or at
+    least 40."""
     unseen: Completion = Completion.HALF
     """What the Nash policy puts where two responses were never compared."""
     seed: int = 0

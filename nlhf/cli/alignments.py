@@ -51,15 +51,18 @@ def _groups(alignment: Alignment) -> list[str]:
         value, low, high = alignment.evidence.gain
         one = float(alignment.evidence.log_likelihood.value[0])
         verdict = (
-            "the groups predict held-out votes better"
+            "no interval, so no verdict"
+            if not isfinite(low)
+            else "the groups predict held-out votes better"
             if low > _DUST
             else "the groups predict held-out votes worse"
             if high < -_DUST
             else "held-out votes do not tell them from one group"
         )
+        sure = f" (95 % {_ends(low, high, 4)})" if isfinite(low) else ""
         lines.append(
             f"Log-likelihood of a held-out vote: {one:.4f} by one group, {one + value:.4f} by "
-            f"{mixture.groups}; difference {value:+.4f} (95 % {_ends(low, high, 4)}): {verdict}."
+            f"{mixture.groups}; difference {value:+.4f}{sure}: {verdict}."
         )
     return lines
 
@@ -143,8 +146,9 @@ def _summary(alignment: Alignment, reading: float) -> list[str]:
         f"{MAXMIN} over {SINGLE}, held-out votes: worst group {worst}, mean {mean}.",
         *_own(alignment, names),
     ]
+    intervals = "by held-out votes 95 % intervals, " if found.resamples else ""
     lines = [
-        "Below win rates: by held-out votes 95 % intervals, by the fitted rewards the "
+        f"Below win rates: {intervals}by the fitted rewards the "
         f"utility, in logits (offsets: {alignment.settings.offsets}). KL is from the reference.",
         *(several if alignment.groups > 1 else [f"One group: {MAXMIN} is {SINGLE}."]),
         f"MaxMin's group weights are {weights}; duality gaps at most "

@@ -1,5 +1,6 @@
 """Pictures as files: checked before any work is done for them, and written."""
 
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ def check_picture(path: str | Path) -> None:
     """Check that a picture could be written, before any work is done for it.
 
     Raises:
-        InvalidProblem: If the ending is neither .png nor .svg, or the folder does not exist.
+        InvalidProblem: If the ending is neither .png nor .svg, the folder does not exist or cannot
+            be written to, or the path is a folder itself.
     """
     target = Path(path)
     if target.suffix.lower() not in (".png", ".svg"):
@@ -19,6 +21,12 @@ def check_picture(path: str | Path) -> None:
     if not target.parent.is_dir():
         raise InvalidProblem(
             f"{target}: the folder {target.parent} does not exist", "choose a folder that exists"
+        )
+    if target.is_dir():
+        raise InvalidProblem(f"{target}: is a folder", "give the path of a file")
+    if not os.access(target if target.exists() else target.parent, os.W_OK):
+        raise InvalidProblem(
+            f"{target}: no permission to write", "choose a file that can be written to"
         )
 
 

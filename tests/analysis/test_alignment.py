@@ -342,7 +342,10 @@ def test_votes_that_name_no_raters_are_refused():
     [
         ({"temperature": 0.0}, "temperature is 0"),
         ({"temperature": float("inf")}, "temperature is inf"),
+        ({"temperature": 1e-200}, "from 1e-99"),
         ({"bootstrap": -1}, "-1 resamples"),
+        ({"bootstrap": 39}, "at least 40"),
+        ({"seed": -1}, "seed is -1"),
     ],
 )
 def test_settings_out_of_range_are_refused(arguments, words):
@@ -368,6 +371,56 @@ def test_groups_that_nobody_belongs_to_are_refused():
         pytest.raises(HypothesisViolated, match=r"of 6 groups have nobody in them"),
     ):
         align(votes, AlignmentSettings(groups=6, bootstrap=0, restarts=2))
+
+
+def every_pair(labels) -> Votes:
+    """Rater h answers every pair of three responses four times, by `labels[h]`."""
+    return votes_of(
+        [
+            (0, a, b, h, label)
+            for h, label in enumerate(labels)
+            for a, b in itertools.combinations(range(3), 2)
+            for _ in range(4)
+        ],
+        sizes=(3,),
+    )
+
+
+@pytest.mark.filterwarnings("ignore::nlhf.errors.Degenerate")
+def test_a_group_of_one_rater_is_somebody():
+    found = align(every_pair([1, -1]), AlignmentSettings(groups=2, bootstrap=0, seed=4))
+    assert 0.99 < found.mixture.diagnostics.group_raters.min() < 1.0
+
+
+@pytest.mark.filterwarnings("ignore::nlhf.errors.Degenerate")
+def test_no_more_groups_are_tried_than_there_are_raters():
+    found = align(every_pair([1, -1]), AlignmentSettings(bootstrap=0, seed=4))
+    assert [one.groups for one in found.choice.candidates] == [1, 2]
+
+
+@pytest.mark.filterwarnings("ignore::nlhf.errors.NlhfWarning")
+def test_evidence_is_finite_where_groups_are_as_good_as_certain():
+    settings_ = AlignmentSettings(groups=2, bootstrap=0, ridge=1e-30, restarts=1, seed=4)
+    found = align(every_pair([1, -1] * 3), settings_).evidence.log_likelihood
+    assert np.isfinite(found.value).all()
+    # One group knows half of the answers; two know them all.
+    assert found.value[1] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_votes_of_ties_only_are_counted_before_any_are_held_out():
+    with pytest.raises(InvalidData, match="all 24 votes are ties"):
+        align(every_pair([0, 0]), AlignmentSettings(groups=1))
+
+
+def test_a_larger_share_is_not_advised_where_it_would_not_help():
+    one = votes_of([(0, 0, 1, h, 1) for h in range(5)])
+    with pytest.raises(InvalidData, match="5 answers of 5 raters") as caught:
+        split_votes(one, 0.5, nlhf.Stream(0))
+    assert "larger share" not in str(caught.value)
+    two = votes_of([(0, 0, 1, h, 1) for h in range(5)] + [(1, 0, 1, h, 1) for h in range(5)])
+    with pytest.raises(InvalidData, match="10 answers of 5 raters") as caught:
+        split_votes(two, 1e-9, nlhf.Stream(0))
+    assert "larger share" in str(caught.value)
 
 
 def test_that_maxmin_rests_on_a_group_of_whom_little_is_known_is_said():

@@ -214,11 +214,16 @@ def test_bad_votes_end_in_one_error_and_exit_code_2(tmp_path, capsys, content, w
         (["--ridge", "-1"], "ridge"),
         (["--restarts", "0"], "restarts"),
         (["--bootstrap", "-1"], "-1 resamples"),
+        (["--bootstrap", "2"], "at least 40"),
+        (["--temperature", "1e-300"], "from 1e-99"),
+        (["--plot", "folder.png"], "is a folder"),
         (["--gap", "-1"], "--gap is -1"),
         (["--plot", "picture.pdf"], ".svg"),
     ],
 )
-def test_bad_arguments_end_in_one_error(votes, capsys, arguments, word):
+def test_bad_arguments_end_in_one_error(votes, capsys, arguments, word, tmp_path, monkeypatch):
+    (tmp_path / "folder.png").mkdir()
+    monkeypatch.chdir(tmp_path)
     assert main(["align", str(votes), "--groups", "2", *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -232,6 +237,14 @@ def test_files_without_raters_are_named(tmp_path, capsys):
     assert "holds no votes of named raters" in capsys.readouterr().err
     assert main(["align", str(tmp_path / "none.csv")]) == 2
     assert "none.csv" in capsys.readouterr().err
+
+
+def test_without_resamples_there_are_no_intervals_and_no_verdict(votes, capsys):
+    assert main(["align", str(votes), "--groups", "2", "--bootstrap", "0", "--restarts", "2"]) == 0
+    text = capsys.readouterr().out
+    assert "nan" not in text
+    assert "95 %" not in text
+    assert "no interval, so no verdict" in text
 
 
 def test_raters_with_one_vote_are_warned_about(votes, tmp_path, capsys):

@@ -77,6 +77,7 @@ def test_groups_known_for_certain_have_binomial_errors_of_their_proportions():
         np.testing.assert_allclose(errors.rewards[u], error, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_intervals_cover_as_often_as_they_should():
     # 40 replicates of 8 rewards: coverage of a 95 % interval. Within a replicate the intervals
     # depend on each other, so its share is one draw; a mean of 40 has an error of about 0.02.

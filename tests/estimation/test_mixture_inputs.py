@@ -9,6 +9,7 @@ from nlhf.errors import Approximate, Degenerate, HypothesisViolated
 from nlhf.estimation import Assignment, Criterion, Ties, choose_groups, fit_mixture
 from nlhf.estimation.mixtures.choice import _folds, free_parameters
 from tests.estimation.electorates import by_prompt, cast, marginal, planted
+from tests.unchecked import raised
 
 TWO = [(0, 0, 1, h, s) for h in range(4) for s in ((1, 1, 1, -1) if h < 2 else (-1, -1, -1, 1))]
 
@@ -63,6 +64,32 @@ def test_no_votes_say_nothing():
         fit_mixture(cast([], [2]), 1)
 
 
+def test_choices_and_counts_that_are_none_are_refused_in_words():
+    setting = (
+        "from nlhf.estimation import choose_groups, fit_mixture\n"
+        "from tests.estimation.electorates import cast\n"
+        "votes = cast([(0, 0, 1, h, s) for h in range(4) for s in (1, -1)])"
+    )
+    calls = {
+        "fit_mixture(votes, 1, assignment='firm')": "choose from 'soft', 'hard'",
+        "fit_mixture(votes, 1, ties='third')": "choose from 'half'",
+        "fit_mixture(votes, 1, features='ab')": "features cannot be read",
+        "choose_groups(votes, criterion='aic')": "choose from 'bic', 'held-out'",
+        "fit_mixture(votes, 1.5)": "1.5 groups",
+        "fit_mixture(votes, 2, restarts=1.5)": "1.5 restarts",
+        "fit_mixture(votes, 2, ridge='a')": "ridge a is not a penalty",
+    }
+    for call, (kind, message) in raised(setting, calls).items():
+        assert kind in ("InvalidProblem", "HypothesisViolated"), call
+        assert calls[call] in message
+
+
+def test_the_findings_of_one_group_do_not_speak_of_groups():
+    rows = [(0, a, a + 1, h, s) for a in (0, 2) for h in range(4) for s in (1, -1)]
+    with pytest.warns(Degenerate, match="^the votes do not connect"):
+        fit_mixture(cast(rows), 1)
+
+
 def test_more_groups_than_raters_are_refused():
     with pytest.raises(HypothesisViolated, match="5 groups of 4 raters"):
         fit_mixture(cast(TWO), 5)
@@ -107,9 +134,9 @@ def test_a_run_that_is_cut_short_says_so(monkeypatch):
 def test_a_table_of_candidates_names_the_planted_number_of_groups():
     generator = Stream(23).child("choice").generator()
     rewards = 2 * generator.normal(size=(2, 2, 3))
-    votes, _ = planted(generator, rewards, [0.6, 0.4], 150, 20)
+    votes, _ = planted(generator, rewards, [0.6, 0.4], 80, 20)
     for criterion in Criterion:
-        found = choose_groups(votes, (1, 2, 3), criterion=criterion, ridge=0.5, restarts=3)
+        found = choose_groups(votes, (1, 2, 3), criterion=criterion, ridge=0.5, restarts=2, folds=3)
         assert found.groups == 2
         assert found.mixture.groups == 2
         assert [one.groups for one in found.candidates] == [1, 2, 3]

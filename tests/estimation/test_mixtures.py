@@ -27,7 +27,7 @@ from tests.estimation.electorates import (
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::nlhf.errors.NlhfWarning")
-few = settings(max_examples=15)
+few = settings(max_examples=7)
 kinds = st.sampled_from(Assignment)
 ridges = st.floats(0.1, 5)
 rules = st.sampled_from(Ties)
@@ -179,7 +179,7 @@ def test_one_group_is_the_bradley_terry_fit_of_every_prompt(rows, ridge, ties, k
     assert found.stop is Stop.CERTIFIED
 
 
-@settings(max_examples=5)
+@settings(max_examples=4)
 @given(ballots(), st.integers(0, 2**32 - 1))
 def test_the_order_of_votes_does_not_matter(rows, seed):
     mixed = np.random.default_rng(seed).permutation(rows)
@@ -340,7 +340,7 @@ def _votes_of(generator, rewards, group, each):
     return cast(rows, [responses], len(group))
 
 
-@settings(max_examples=5)
+@settings(max_examples=4)
 @given(ballots(), ridges)
 def test_the_score_with_covariates_vanishes(rows, ridge):
     votes = cast(rows, [4, 4])

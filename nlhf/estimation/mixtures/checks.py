@@ -1,5 +1,7 @@
 """What votes must have for a mixture of raters to be fitted to them."""
 
+import operator
+
 import numpy as np
 from jaxtyping import Bool, Int
 
@@ -12,6 +14,21 @@ from nlhf.estimation.mixtures.ballots import Ballots, RaterGroups
 
 COUNTS = 1e-6
 """Expected votes below which a group is taken not to have seen a side at all."""
+
+
+def require_count(name: str, value: int) -> int:
+    """Return a number of things, at least 1.
+
+    Raises:
+        HypothesisViolated: It is less, or no whole number.
+    """
+    try:
+        count = operator.index(value)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise HypothesisViolated(f"{value!r} {name}", "ask for a whole number of at least 1")
+    return count
 
 
 def require_data(votes: Votes, ballots: Ballots, groups: int) -> None:
@@ -36,7 +53,7 @@ def require_data(votes: Votes, ballots: Ballots, groups: int) -> None:
     if groups > raters:
         raise HypothesisViolated(
             f"{groups} groups of {raters} raters with votes that count (ties {ballots.ties.value})",
-            f"ask for at most {raters} groups",
+            "ask for no more groups than raters",
         )
 
 

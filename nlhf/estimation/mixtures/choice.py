@@ -17,6 +17,7 @@ from nlhf.estimation.mixtures.fitting import RIDGE, RaterMixture, Settings, fit
 from nlhf.estimation.mixtures.rewards import Tabular, log_sigmoid
 from nlhf.estimation.mixtures.steps import Assignment, Model
 from nlhf.numerics import log_of, log_sum_exp
+from nlhf.results import chosen
 from nlhf.streams import Stream
 
 
@@ -113,18 +114,17 @@ def choose_groups(
         stream: Randomness of the starts and of the folds.
 
     Raises:
+        InvalidProblem: The criterion or another choice is none of those there are.
         HypothesisViolated: There are no candidates, too few folds, or something that `fit_mixture`
             refuses.
     """
-    criterion = Criterion(criterion)
+    criterion, candidates = chosen(Criterion, criterion, "criterion"), tuple(candidates)
     if not candidates or len(set(candidates)) < len(candidates) or folds < 2:
         raise HypothesisViolated(
-            f"candidates {tuple(candidates)} and {folds} folds",
+            f"candidates {candidates} and {folds} folds",
             "give at least one number of groups, each once, and at least 2 folds",
         )
-    settings = Settings(
-        Assignment(assignment), features, covariates, ridge, Ties(ties), restarts, iterations
-    )
+    settings = Settings.of(assignment, features, covariates, ridge, ties, restarts, iterations)
     mixtures = tuple(fit(votes, groups, settings, stream, None) for groups in candidates)
     if criterion is Criterion.BIC:
         each = [_marginals(mixture) for mixture in mixtures]

@@ -19,6 +19,10 @@ ALIKE = 0.02
 HALF_A_VOTE = 0.5
 """Expected votes from which a group counts as having compared two responses."""
 
+NOBODY = 0.5
+"""Expected raters below which a group has nobody. Not 1: the only rater of a group is expected
+there with a little less."""
+
 AGREE = 0.9
 """Share of raters in the same group from which two runs count as the same answer."""
 
@@ -155,7 +159,7 @@ def _findings(found: Diagnostics, model: Model, runs: tuple[Run, ...]) -> list[s
             f"{found.single_vote_raters} of {found.raters} raters have one vote, which says little "
             "of their group"
         )
-    empty = np.flatnonzero(found.group_raters < 1)
+    empty = np.flatnonzero(found.group_raters < NOBODY)
     if groups > 1 and empty.size:
         words.append(
             f"group {int(empty[0])} has nobody ({found.group_raters[empty[0]]:.2g} expected "
@@ -174,9 +178,11 @@ def _findings(found: Diagnostics, model: Model, runs: tuple[Run, ...]) -> list[s
     ):
         if number.any():
             each = ", ".join(str(int(k)) for k in number)
+            whose = "the votes" if groups == 1 else f"the votes of groups 0 to {groups - 1}"
+            rest = f"the ridge {ridge:g}" if ridge > 0 else "less than half a vote"
             words.append(
-                f"the votes of groups {_range(groups)} {what} in {each} of {found.prompts} "
-                f"prompts, where the rewards rest on the ridge {ridge:g}"
+                f"{whose} {what} in {each} of {found.prompts} prompts, where the rewards rest on "
+                f"{rest}"
             )
     same = sum(run.agreement >= AGREE for run in runs)
     if same == 1 < len(runs):
@@ -185,7 +191,3 @@ def _findings(found: Diagnostics, model: Model, runs: tuple[Run, ...]) -> list[s
             "local maxima, of which the best found was kept"
         )
     return words
-
-
-def _range(groups: int) -> str:
-    return "0" if groups == 1 else f"0 to {groups - 1}"

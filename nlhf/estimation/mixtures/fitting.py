@@ -1,7 +1,6 @@
 """Mixtures of raters: groups with rewards of their own, found by expectation-maximisation."""
 
 import math
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,14 +11,14 @@ from nlhf.data.votes import Votes
 from nlhf.errors import HypothesisViolated
 from nlhf.estimation.bradley_terry import Ties
 from nlhf.estimation.mixtures.ballots import Ballots, RaterGroups, collect
-from nlhf.estimation.mixtures.checks import require_data, require_maximum
+from nlhf.estimation.mixtures.checks import require_count, require_data, require_maximum
 from nlhf.estimation.mixtures.diagnostics import Diagnostics, Run, agreement, diagnose, warn_of
 from nlhf.estimation.mixtures.rewards import Design, Linear, Parameters, Rewards, Tabular
 from nlhf.estimation.mixtures.starts import first_point, pooled_parameters
 from nlhf.estimation.mixtures.steps import Assignment, Climb, Model, climb
 from nlhf.estimation.mixtures.weights import Coefficients, Weights
 from nlhf.numerics import log_sum_exp
-from nlhf.results import Stop, read_only
+from nlhf.results import Stop, chosen, float_array, read_only
 from nlhf.streams import Stream
 
 RIDGE = 1.0
@@ -181,6 +180,8 @@ def fit_mixture(
         observe: Called after every iteration.
 
     Raises:
+        InvalidProblem: The assignment or the ties are none of the choices, or a table is not of
+            numbers.
         HypothesisViolated: An argument is out of its range or of the wrong shape; the votes are all
             ties, have fewer raters than groups, or name no raters; the ridge is 0 and the
             maximum does not exist, with the components of the graph of wins.
@@ -190,10 +191,8 @@ def fit_mixture(
         Degenerate: The votes leave something undetermined; see `Diagnostics`.
         Approximate: The run stopped before a stationary point.
     """
-    settings = Settings(
-        Assignment(assignment), features, covariates, ridge, Ties(ties), restarts, iterations
-    )
-    mixture = fit(votes, operator.index(groups), settings, stream, observe)
+    settings = Settings.of(assignment, features, covariates, ridge, ties, restarts, iterations)
+    mixture = fit(votes, groups, settings, stream, observe)
     warn_of(mixture.diagnostics, mixture.score, mixture.stop, stacklevel=3)
     return mixture
 
@@ -212,14 +211,34 @@ class Settings:
 
     def __post_init__(self) -> None:
         ridge, restarts, iterations = self.ridge, self.restarts, self.iterations
-        if not (math.isfinite(ridge) and ridge >= 0):
+        if not (isinstance(ridge, int | float | np.number) and 0 <= ridge < math.inf):
             raise HypothesisViolated(
-                f"ridge {ridge:g} is not a penalty", "give a number of at least 0"
+                f"ridge {ridge} is not a penalty", "give a finite number of at least 0"
             )
-        if restarts < 1 or iterations < 1:
-            raise HypothesisViolated(
-                f"{restarts} restarts and {iterations} iterations", "ask for at least 1 of each"
-            )
+        require_count("restarts", restarts)
+        require_count("iterations", iterations)
+
+    @classmethod
+    def of(
+        cls,
+        assignment: Assignment,
+        features: np.ndarray | None,
+        covariates: np.ndarray | None,
+        ridge: float,
+        ties: Ties,
+        restarts: int,
+        iterations: int,
+    ) -> "Settings":
+        """Return the settings, choices and tables read from what may stand for them."""
+        return cls(
+            chosen(Assignment, assignment, "assignment"),
+            None if features is None else float_array("features", features),
+            None if covariates is None else float_array("covariates", covariates),
+            ridge,
+            chosen(Ties, ties, "ties"),
+            restarts,
+            iterations,
+        )
 
     def model(self, votes: Votes, ballots: Ballots) -> Model:
         """Put the data and what is assumed of them together."""
@@ -227,11 +246,11 @@ class Settings:
         known = np.ones((raters, 1))
         if self.covariates is not None:
             _require_rows(self.covariates, raters, "covariates", "raters")
-            known = np.concatenate([known, self.covariates], axis=1, dtype=np.float64)
+            known = np.concatenate([known, self.covariates], axis=1)
         design: Design = Tabular(ballots)
         if self.features is not None:
             _require_rows(self.features, ballots.items, "features", "items")
-            design = Linear(ballots, self.features.astype(np.float64))
+            design = Linear(ballots, self.features)
         return Model(
             ballots,
             Rewards(ballots, design, self.ridge),
@@ -244,8 +263,7 @@ def fit(
     votes: Votes, groups: int, settings: Settings, stream: Stream, observe: Observer | None
 ) -> RaterMixture:
     """Do what `fit_mixture` says, without its warnings."""
-    if groups < 1:
-        raise HypothesisViolated(f"{groups} groups", "ask for at least 1")
+    groups = require_count("groups", groups)
     ballots = collect(votes, settings.ties)
     require_data(votes, ballots, groups)
     model = settings.model(votes, ballots)
