@@ -28,11 +28,11 @@ from .exact.backward_induction import soft_value_iteration as soft_value_iterati
 from .exact.leximin import solve_leximin as solve_leximin
 from .exact.rewards import mean_of_minimum as mean_of_minimum
 from .exact.rewards import single_reward as single_reward
+from .games.group_rewards import Offsets as Offsets
 from .games.group_robust import GroupRobustGame as GroupRobustGame
 from .games.intransitive import scored_cycle as scored_cycle
 from .games.markov import MarkovGame as MarkovGame
 from .games.maxmin import MaxMinGame as MaxMinGame
-from .games.maxmin import Offsets as Offsets
 from .games.occupancy_utilities import GroupWelfare as GroupWelfare
 from .games.occupancy_utilities import StateEntropy as StateEntropy
 from .games.payoffs import LowRankPayoff as LowRankPayoff

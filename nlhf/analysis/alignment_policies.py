@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from nlhf.analysis.prompts import PayoffKind, Problem, game_of
-from nlhf.games.maxmin import MaxMinGame, Offsets
+from nlhf.games.group_rewards import Offsets
+from nlhf.games.maxmin import MaxMinGame
 from nlhf.numerics import log_normalise
 from nlhf.results import Certificate, Solution
 from nlhf.solving import solve

@@ -6,7 +6,7 @@ from nlhf.errors import InvalidProblem
 from nlhf.estimation.mixtures.fitting import RIDGE
 from nlhf.estimation.mixtures.steps import Assignment
 from nlhf.estimation.tabular import Completion
-from nlhf.games.maxmin import Offsets
+from nlhf.games.group_rewards import Offsets
 from nlhf.results import chosen
 
 CANDIDATES = (1, 2, 3, 4, 5)

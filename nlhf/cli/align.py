@@ -20,7 +20,7 @@ from nlhf.errors import InvalidData
 from nlhf.estimation.mixtures.fitting import RIDGE
 from nlhf.estimation.mixtures.steps import Assignment
 from nlhf.estimation.tabular import Completion
-from nlhf.games.maxmin import Offsets
+from nlhf.games.group_rewards import Offsets
 from nlhf.plotting import check_picture, plot_alignment
 
 _NO_RATERS = (".npy", ".soc", ".soi", ".toc", ".toi")

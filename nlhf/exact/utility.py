@@ -18,7 +18,8 @@ import numpy as np
 from jaxtyping import Float
 
 from nlhf.exact.maxmin import solve_maxmin
-from nlhf.games.maxmin import MaxMinGame, Offsets
+from nlhf.games.group_rewards import Offsets
+from nlhf.games.maxmin import MaxMinGame
 from nlhf.games.occupancy_utilities import GroupWelfare
 from nlhf.games.utility import UtilityGame
 from nlhf.games.welfare import NashWelfare, SoftMinimum

@@ -1,8 +1,5 @@
 """MaxMin: one policy for several groups of people, judged by the group that it serves worst."""
 
-import warnings
-from collections.abc import Sequence
-from enum import StrEnum, unique
 from functools import cached_property
 from itertools import permutations
 from typing import Any
@@ -11,9 +8,15 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from nlhf.errors import InvalidProblem, Unnormalised
+from nlhf.errors import InvalidProblem
+from nlhf.games.group_rewards import (
+    Offsets,
+    checked_offsets,
+    checked_payoffs,
+    checked_rewards,
+    checked_setting,
+)
 from nlhf.games.preference import checked_group_preferences
-from nlhf.games.sequential import checked_process
 from nlhf.games.tabular import (
     RegularisedGame,
     checked_reference,
@@ -22,7 +25,7 @@ from nlhf.games.tabular import (
 )
 from nlhf.numerics import EPSILON, PROBABILITY_TOLERANCE, kl_divergence
 from nlhf.protocols import Evaluation
-from nlhf.results import Profile, Units, chosen, float_array, read_only
+from nlhf.results import Profile, Units, read_only
 from nlhf.spaces.ambiguity import Ambiguity, checked_ambiguity
 from nlhf.spaces.groups import GroupSpace
 from nlhf.spaces.policy import Policy
@@ -32,27 +35,6 @@ from nlhf.spaces.realisers import Realiser, SoftBellman
 from nlhf.spaces.sequential import SequentialSpace
 from nlhf.spaces.simplex import Simplex
 from nlhf.streams import Stream
-
-
-@unique
-class Offsets(StrEnum):
-    """What makes the rewards of different groups comparable.
-
-    Comparisons determine a group's reward up to a constant per prompt, which MaxMin does not
-    forgive: any choice is a judgement, so it is made by name.
-    """
-
-    AS_GIVEN = "as given"
-    """The rewards mean what they say."""
-    REFERENCE = "reference"
-    """Every group's utility is 0 under the reference: what counts is what it gains."""
-    REGRET = "regret"
-    """Every group's utility is 0 under its own best policy, KL included: what counts is what it
-    loses."""
-
-
-_MOST = 1e100
-"""Rewards beyond are no use, and their squares leave the range of float64."""
 
 
 class MaxMinGame(RegularisedGame):
@@ -117,13 +99,13 @@ class MaxMinGame(RegularisedGame):
     ) -> None:
         realiser = SoftBellman() if realiser is None else realiser
         if process is None:
-            self.rewards: Any = _checked_rewards(rewards)
+            self.rewards: Any = checked_rewards(rewards)
             shape = self.rewards.shape[1:]
             self.prompt_weights = checked_weights(weights, shape[:-1])
             space = Pooled(Simplex(shape[-1], self.prompt_weights))
         else:
-            played = _checked_process(process)
-            self.rewards, shape = _checked_payoffs(played, rewards), played.shape
+            played = checked_setting(process)
+            self.rewards, shape = checked_payoffs(played, rewards), played.shape
             self.prompt_weights = checked_weights(weights, played.contexts)
             space = Pooled(SequentialSpace(played, self.prompt_weights, realiser))
         self.process = process
@@ -136,7 +118,7 @@ class MaxMinGame(RegularisedGame):
             weights=read_only(np.ones(1)),
             units=units,
         )
-        self.normalisation = _checked_offsets(offsets, len(self.rewards))
+        self.normalisation = checked_offsets(offsets, len(self.rewards))
         self.offsets = read_only(self._offsets())
 
     @classmethod
@@ -351,62 +333,3 @@ class MaxMinGame(RegularisedGame):
             return -np.array([mean(self.reference, reward) for reward in self.rewards])
         best = [(self._best(reward), reward) for reward in self.rewards]
         return np.array([self.cost(policy) - mean(policy, reward) for policy, reward in best])
-
-
-def _checked_rewards(rewards: object) -> Float[np.ndarray, "group *context response"]:
-    r = float_array("the rewards", rewards)
-    if r.ndim not in (2, 3) or 0 in r.shape:
-        raise InvalidProblem(
-            f"the rewards have shape {r.shape}",
-            "pass one row per group: (U, n), or (U, X, n) with prompts",
-        )
-    wild = ~(np.abs(r) <= _MOST)
-    if wild.any():
-        where = tuple(int(i) for i in np.argwhere(wild)[0])
-        raise InvalidProblem(
-            f"reward entry {where} is {r[where]}", f"pass rewards of size at most {_MOST:g}"
-        )
-    return read_only(r)
-
-
-def _checked_process(process: object) -> Any:
-    fix = "pass TokenTree(...), Histories(...), FiniteHorizon(...) or Discounted(...)"
-    return checked_process(process, of_mdp=fix, of_other=fix)
-
-
-def _checked_payoffs(process: Any, rewards: object) -> tuple[Any, ...]:
-    if not isinstance(rewards, Sequence) or not rewards:
-        raise InvalidProblem(
-            f"the rewards on a process are a {type(rewards).__name__}",
-            "pass a list with one payoff per group, such as StepPayoff(steps, final)",
-        )
-    log_policy = np.full(process.shape, -np.log(process.shape[-1]))
-    for u, reward in enumerate(rewards):
-        process.check(reward)
-        try:
-            finite = np.isfinite(process.mean(log_policy, reward)).all()
-        except ValueError as error:
-            raise InvalidProblem(
-                f"the payoff of group {u} does not fit {process!r}: {error}",
-                "give it the shape of the process: steps (H, S, A) or (S, A), leaves (leaf,)",
-            ) from error
-        if not finite:
-            raise InvalidProblem(
-                f"the payoff of group {u} has entries that are not finite", "pass finite payoffs"
-            )
-    return tuple(rewards)
-
-
-def _checked_offsets(offsets: Offsets | str | None, groups: int) -> Offsets:
-    if offsets is not None:
-        return chosen(Offsets, offsets, "offsets")
-    if groups > 1:
-        choices = ", ".join(repr(str(member)) for member in Offsets)
-        warnings.warn(
-            f"the rewards of {groups} groups are compared as given: a constant added to one of "
-            "them changes no preference and moves the MaxMin policy. "
-            f"Say what makes them comparable: offsets is one of {choices}",
-            Unnormalised,
-            stacklevel=3,
-        )
-    return Offsets.AS_GIVEN

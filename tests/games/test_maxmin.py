@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 import nlhf
 from nlhf.algorithms.rates import divergence_from_reference, promised_iterations
 from nlhf.errors import InvalidProblem, Unnormalised, Unsupported
-from nlhf.games.maxmin import MaxMinGame, Offsets
+from nlhf.games.group_rewards import Offsets
+from nlhf.games.maxmin import MaxMinGame
 from nlhf.spaces.ambiguity import (
     ChiSquareBall,
     ConditionalValueAtRisk,
