@@ -65,6 +65,7 @@ def test_newton_and_the_conic_program_agree_on_five_hundred_bandits(ambiguity):
         compare(bandit(generator_of("bandit", ambiguity, number), ambiguity))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_newton_and_the_conic_program_agree_on_a_few_processes(kind):
     for ambiguity in AMBIGUITIES:

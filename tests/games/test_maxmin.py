@@ -318,7 +318,9 @@ GAMES = in_settings()
 
 
 KEPT = [
-    pytest.param(game, id=name, marks=pytest.mark.slow if name in ("horizon", "discounted") else ())
+    pytest.param(
+        game, id=name, marks=pytest.mark.slow if name in ("tree", "horizon", "discounted") else ()
+    )
     for name, game in GAMES.items()
 ]
 
