@@ -30,7 +30,7 @@ LONG = {
     "em-monotone",
     "group-dro-rate",
 }
-"""Under the type checker these take 3 to 12 seconds each; `nlhf verify` is quicker, and CI runs it."""
+"""Under the type checker these take 3 to 12 seconds each; `nlhf verify`, in CI too, is quicker."""
 
 
 @pytest.mark.parametrize(
