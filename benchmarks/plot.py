@@ -28,13 +28,13 @@ _APART = 2.0
 """Factor in seconds between two labels in the margin, so that they do not touch."""
 
 
-def newest(rows: Iterable[Row], cases: tuple[Case, ...]) -> list[Row]:
-    """Return the last measured row of every case and method, cases in order."""
+def newest(rows: Iterable[Row], cases: tuple[Case, ...], *, number: str = "seconds") -> list[Row]:
+    """Return the last row of every case and method that has the number, cases in order."""
     order = {key(case): number for number, case in enumerate(cases)}
     last = {
         (order[row.key], row.method): row
         for row in rows
-        if row.key in order and "seconds" in row.numbers
+        if row.key in order and number in row.numbers
     }
     return [last[place] for place in sorted(last)]
 
@@ -122,10 +122,15 @@ def _caption(rows: list[Row]) -> str:
 def main(arguments: list[str]) -> int:
     """Run ``python -m benchmarks.plot [FOLDER]``: draw times.svg and times.png there."""
     folder = Path(arguments[0]) if arguments else RESULTS
-    drawn = figure(read_rows(folder))
-    for ending in ("svg", "png"):
-        drawn.savefig(folder / f"times.{ending}", dpi=150, metadata=_METADATA[ending])
+    save(figure(read_rows(folder)), folder / "times")
     return 0
+
+
+def save(drawn: Figure, stem: Path) -> None:
+    """Write a picture as SVG and PNG."""
+    for ending in ("svg", "png"):
+        path = stem.with_suffix(f".{ending}")
+        drawn.savefig(path, dpi=150, metadata=_METADATA[ending])
 
 
 _METADATA: Mapping[str, dict[str, str | None]] = {"svg": {"Date": None}, "png": {}}

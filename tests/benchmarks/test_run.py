@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import measure, methods, plot, run, suites
+from benchmarks import measure, methods, plot, plot_recovery, run, suites
 from benchmarks.instances import FAMILIES, REFERENCES
 from benchmarks.measure import draw, methods_of
 from benchmarks.methods import METHODS, Outcome
@@ -270,3 +270,16 @@ def test_suites_are_data() -> None:
     }
     for name in ("TARGETS", "SIZES", "BATCHES", "MEMORY", "MDPS", "STEPS", "MAXMIN", "RATERS"):
         assert set(getattr(suites, name)) <= set(SUITES["full"])
+
+
+def test_the_recovery_plot_shows_the_shares_of_the_rows() -> None:
+    rows = run.read_rows(run.RESULTS)
+    drawn = plot_recovery.figure(rows).axes[0]
+    shares = {
+        (row.method, row.case["comparisons"]): row.numbers["share_in_their_group"]
+        for row in plot.newest(rows, plot_recovery.CASES, number="share_in_their_group")
+    }
+    for line, method in zip(drawn.lines, ("soft", "hard"), strict=False):
+        assert {(method, x): y for x, y in zip(*line.get_data(), strict=True)} == {
+            place: share for place, share in shares.items() if place[0] == method
+        }
