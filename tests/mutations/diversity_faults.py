@@ -6,7 +6,9 @@ DUALITY = (
     "tests/games/test_maxmin.py::test_the_gap_of_a_profile_is_what_weights_concede_less_what_the_policy_secures",
 )
 OFFSETS = ("tests/games/test_maxmin.py::test_offsets_are_what_their_names_say",)
-AMBIGUITY = ("tests/properties/test_ambiguity.py",)
+AMBIGUITY = (
+    "tests/properties/test_ambiguity.py::test_the_excess_says_how_far_outside_a_certain_group_is",
+)
 MIXTURES = (
     "tests/estimation/test_mixtures.py::test_the_objective_is_what_it_says_summed_vote_by_vote",
     "tests/estimation/test_mixtures.py::test_the_gradient_of_the_marginal_likelihood_vanishes",
