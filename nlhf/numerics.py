@@ -93,6 +93,17 @@ def exp_remainder(x: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]
         return np.where(small, near, np.expm1(far) - far)
 
 
+def sigmoid(x: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """Return 1/(1 + e^-x), accurate relative to itself however small it is."""
+    e = np.exp(-np.abs(x))
+    return np.asarray(np.where(x < 0.0, e, 1.0) / (1.0 + e))
+
+
+def log_sigmoid(x: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """Return log(1/(1 + e^-x)) without overflow."""
+    return np.asarray(np.minimum(x, 0.0) - np.log1p(np.exp(-np.abs(x))))
+
+
 def kl_divergence(
     p: Float[np.ndarray, "*batch action"], q: Float[np.ndarray, "*batch action"]
 ) -> Float[np.ndarray, "*batch"]:

@@ -14,8 +14,7 @@ from nlhf.errors import Degenerate, HypothesisViolated
 from nlhf.estimation.mixtures.choice import GroupChoice, choose_groups
 from nlhf.estimation.mixtures.diagnostics import NOBODY, warn_of
 from nlhf.estimation.mixtures.fitting import MixtureProgress, RaterMixture, fit_mixture
-from nlhf.estimation.mixtures.rewards import log_sigmoid
-from nlhf.numerics import log_of, log_sum_exp
+from nlhf.numerics import log_of, log_sigmoid, log_sum_exp
 from nlhf.streams import Stream
 
 SMALL = 0.01

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from nlhf.analysis.population import Population
 from nlhf.errors import HypothesisViolated, SolverFailed
-from nlhf.numerics import EPSILON, kl_divergence, log_normalise
+from nlhf.numerics import EPSILON, kl_divergence, log_normalise, sigmoid
 
 REALISABLE = 1e-12
 """Largest distance between the pooled preference and its best Bradley-Terry model, relative to
@@ -154,10 +154,10 @@ def impossibility(population: Population, group: int | None = None) -> Impossibi
     differences, law = population.differences, population.pair_weights
     _require_span(population, differences)
     odds = population.parameters @ differences.T
-    winning, losing = _logistic(odds), _logistic(-odds)
+    winning, losing = sigmoid(odds), sigmoid(-odds)
     pooled = population.proportions @ winning, population.proportions @ losing
     parameter = _pooled_parameter(differences, law, pooled, population)
-    chosen = _logistic(differences @ parameter)
+    chosen = sigmoid(differences @ parameter)
     diversity = np.stack([np.abs(winning - own) @ law for own in winning])
     diversity = np.maximum(diversity, diversity.T)  # products of matrices may round differently
     u, j, epsilon = _most_diverse(diversity, population.proportions, group)
@@ -198,11 +198,6 @@ def impossibility(population: Population, group: int | None = None) -> Impossibi
     )
 
 
-def _logistic(x: np.ndarray) -> np.ndarray:
-    e = np.exp(-np.abs(x))
-    return np.asarray(np.where(x < 0, e, 1.0) / (1.0 + e))
-
-
 def _require_span(population: Population, differences: Float[np.ndarray, "pair feature"]) -> None:
     features = population.features.shape[1]
     rank = int(np.linalg.matrix_rank(differences)) if len(differences) else 0
@@ -225,7 +220,7 @@ def _score(
 ) -> np.ndarray:
     """Return E z(σ(zᵀφ) − p*), each term by the smaller of the two probabilities."""
     odds = differences @ at
-    excess = np.where(odds > 0, pooled[1] - _logistic(-odds), _logistic(odds) - pooled[0])
+    excess = np.where(odds > 0, pooled[1] - sigmoid(-odds), sigmoid(odds) - pooled[0])
     return np.asarray(differences.T @ (law * excess))
 
 
@@ -240,7 +235,7 @@ def _pooled_parameter(
     sizes = float(law @ np.abs(differences).max(axis=1))
     for _ in range(_STEPS):
         odds = differences @ at
-        curvature = law * _logistic(odds) * _logistic(-odds)
+        curvature = law * sigmoid(odds) * sigmoid(-odds)
         hessian = differences.T @ (curvature[:, None] * differences)
         try:
             step = -np.linalg.solve(hessian, _score(differences, law, pooled, at))

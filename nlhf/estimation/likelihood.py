@@ -3,6 +3,8 @@
 import numpy as np
 from jaxtyping import Float
 
+from nlhf.numerics import log_sigmoid, sigmoid
+
 _NEAR = 1e-3
 _SURE = 1.0
 _POLISHING_STEPS = 3
@@ -26,9 +28,8 @@ class Likelihood:
 
     def value(self, r: Float[np.ndarray, "*batch n"]) -> np.ndarray | np.float64:
         """Return the log-likelihood of the votes, in nats, without the penalty."""
-        difference = _differences(r)
-        loss = np.log1p(np.exp(-abs(difference))) - np.minimum(difference, 0.0)
-        votes: np.ndarray = np.asarray(-(self.wins * loss).sum(axis=(-1, -2)))
+        logs = log_sigmoid(_differences(r))
+        votes: np.ndarray = np.asarray((self.wins * logs).sum(axis=(-1, -2)))
         return votes
 
     def penalised(self, r: Float[np.ndarray, "*batch n"]) -> np.ndarray | np.float64:
@@ -108,8 +109,5 @@ def _differences(r: np.ndarray) -> np.ndarray:
 
 def _losing(r: np.ndarray) -> np.ndarray:
     """Return the probability that i loses to j."""
-    difference = _differences(r)
     # Accurate relative to the result, however small: steps in a flat tail depend on it.
-    e = np.exp(-abs(difference))
-    probability: np.ndarray = np.where(difference < 0, 1.0, e) / (1.0 + e)
-    return probability
+    return sigmoid(-_differences(r))

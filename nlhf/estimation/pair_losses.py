@@ -6,6 +6,8 @@ from enum import StrEnum
 import numpy as np
 from jaxtyping import Float
 
+from nlhf.numerics import log_sigmoid, sigmoid
+
 Differences = Float[np.ndarray, "_comparison _feature"]
 """Features of the preferred response less those of the other one; one of these arrays a group."""
 
@@ -100,18 +102,18 @@ class PairLosses:
         if self.loss is PreferenceLoss.IPO:
             return (h - 0.5 / self.temperature) ** 2
         scaled = self.temperature * h
-        return np.log1p(np.exp(-np.abs(scaled))) - np.minimum(scaled, 0.0)
+        return -log_sigmoid(scaled)
 
     def _slope(self, h: Float[np.ndarray, " comparison"]) -> Float[np.ndarray, " comparison"]:
         if self.loss is PreferenceLoss.IPO:
             return 2.0 * h - 1.0 / self.temperature
-        return -self.temperature * _losing(self.temperature * h)
+        return -self.temperature * sigmoid(-self.temperature * h)
 
     def _curvature(self, h: Float[np.ndarray, " comparison"]) -> Float[np.ndarray, " comparison"]:
         if self.loss is PreferenceLoss.IPO:
             return np.full_like(h, 2.0)
         scaled = self.temperature * h
-        return self.temperature**2 * _losing(scaled) * _losing(-scaled)
+        return self.temperature**2 * sigmoid(-scaled) * sigmoid(scaled)
 
     def _means(self, each: Float[np.ndarray, " comparison"]) -> Float[np.ndarray, " group"]:
         total: np.ndarray = np.add.reduceat(each, self._starts) / self.counts
@@ -207,9 +209,3 @@ def minimiser_over_ball(
             shortage(float(brentq(shortage, low, low + _STRIDE, xtol=1e-10)))
             break
     return theta * min(1.0, radius / max(float(np.linalg.norm(theta)), 1e-300))
-
-
-def _losing(h: Float[np.ndarray, " comparison"]) -> Float[np.ndarray, " comparison"]:
-    """Return σ(−h)."""
-    e = np.exp(-np.abs(h))
-    return np.where(h < 0.0, 1.0, e) / (1.0 + e)

@@ -41,19 +41,11 @@ def mean_of_minimum(game: MaxMinGame) -> Policy:
             sum over steps, and a Markov policy cannot maximise it.
     """
     if isinstance(game.rewards, np.ndarray):
-        return _best(game, (np.moveaxis(game.rewards, 0, -1) + game.offsets).min(axis=-1))
+        return game.best_response((np.moveaxis(game.rewards, 0, -1) + game.offsets).min(axis=-1))
     if not all(isinstance(reward, LeafPayoff) for reward in game.rewards):
         raise Unsupported(
             "the least reward of a trajectory does not add up over steps as the rewards do",
             "pose the game on nlhf.Histories(mdp, horizon) with one LeafPayoff per group",
         )
     leaves = np.stack([reward.leaves for reward in game.rewards], axis=-1)
-    return _best(game, LeafPayoff((leaves + game.offsets).min(axis=-1)))
-
-
-def _best(game: MaxMinGame, reward: np.ndarray | LeafPayoff) -> Policy:
-    found = game.spaces[0].improvement(
-        game.reference, reward, game.reference, game.temperatures[0], np.zeros(1)
-    )
-    best: Policy = found.response
-    return best
+    return game.best_response(LeafPayoff((leaves + game.offsets).min(axis=-1)))

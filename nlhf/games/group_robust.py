@@ -18,7 +18,7 @@ from nlhf.games.tabular import (
 from nlhf.numerics import PROBABILITY_TOLERANCE
 from nlhf.protocols import Evaluation
 from nlhf.results import Profile, Units, read_only
-from nlhf.spaces.ambiguity import Ambiguity, checked_ambiguity
+from nlhf.spaces.ambiguity import Ambiguity, checked_ambiguity, require_inside
 from nlhf.spaces.group_replies import GroupReplies, GroupReplySpace
 from nlhf.spaces.policy import Policy
 from nlhf.spaces.pooled import Pooled
@@ -197,13 +197,7 @@ class GroupRobustGame(RegularisedGame):
                 f"(tolerance {PROBABILITY_TOLERANCE:g})",
                 "choose the group before the prompt: pass GroupReplies(groups, replies)",
             )
-        excess = self.ambiguity.excess(self.opponent(strategy).groups)
-        if excess > PROBABILITY_TOLERANCE:
-            raise InvalidProblem(
-                f"the group weights {np.round(weights[0], 6).tolist()} are outside "
-                f"{self.ambiguity!r} by {excess:.3g} (tolerance {PROBABILITY_TOLERANCE:g})",
-                "pass weights inside it, such as those of its centre",
-            )
+        require_inside(self.ambiguity, self.opponent(strategy).groups)
 
     def _best(self, player: int, payoff: Float[np.ndarray, "*context action"]) -> Policy:
         reference = self.references[player]

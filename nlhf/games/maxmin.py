@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from nlhf.errors import InvalidProblem
 from nlhf.games.group_rewards import (
     Offsets,
     checked_offsets,
@@ -23,10 +22,10 @@ from nlhf.games.tabular import (
     checked_temperature,
     checked_weights,
 )
-from nlhf.numerics import EPSILON, PROBABILITY_TOLERANCE, kl_divergence
+from nlhf.numerics import EPSILON, kl_divergence
 from nlhf.protocols import Evaluation
 from nlhf.results import Profile, Units, read_only
-from nlhf.spaces.ambiguity import Ambiguity, checked_ambiguity
+from nlhf.spaces.ambiguity import Ambiguity, checked_ambiguity, require_inside
 from nlhf.spaces.groups import GroupSpace
 from nlhf.spaces.policy import Policy
 from nlhf.spaces.pooled import Pooled
@@ -274,7 +273,7 @@ class MaxMinGame(RegularisedGame):
 
         At temperature 0 it plays the first best action.
         """
-        return self._best(self.weighted(weights))
+        return self.best_response(self.weighted(weights))
 
     def as_profile(self, strategies: object) -> Profile[Policy]:
         """Return a validated profile (policy, group weights).
@@ -283,16 +282,11 @@ class MaxMinGame(RegularisedGame):
             InvalidProblem: If a shape does not fit, or the weights are outside the ambiguity set.
         """
         profile = super().as_profile(strategies)
-        excess = self.ambiguity.excess(profile[1])
-        if excess > PROBABILITY_TOLERANCE:
-            raise InvalidProblem(
-                f"the group weights {np.round(profile[1].probabilities, 6).tolist()} are outside "
-                f"{self.ambiguity!r} by {excess:.3g} (tolerance {PROBABILITY_TOLERANCE:g})",
-                "pass weights inside it, such as those of its centre",
-            )
+        require_inside(self.ambiguity, profile[1])
         return profile
 
-    def _best(self, payoff: Any) -> Policy:
+    def best_response(self, payoff: Any) -> Policy:
+        """Return the policy of largest payoff, less the price of KL."""
         space, tau = self.spaces[0], self.temperatures[0]
         if tau > 0.0 and self.exact_steps:
             best: Policy = space.prox(payoff, [(self.reference, tau)]).strategy
@@ -331,5 +325,5 @@ class MaxMinGame(RegularisedGame):
         mean = self.spaces[0].mean
         if self.normalisation is Offsets.REFERENCE:
             return -np.array([mean(self.reference, reward) for reward in self.rewards])
-        best = [(self._best(reward), reward) for reward in self.rewards]
+        best = [(self.best_response(reward), reward) for reward in self.rewards]
         return np.array([self.cost(policy) - mean(policy, reward) for policy, reward in best])

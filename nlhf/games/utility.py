@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 
 from nlhf.errors import InvalidProblem
 from nlhf.games.agreement import agreement
+from nlhf.games.group_rewards import checked_setting
 from nlhf.games.occupancy_utilities import GroupWelfare, Occupancy, Utility
-from nlhf.games.sequential import checked_process
 from nlhf.games.tabular import (
     RegularisedGame,
     checked_reference,
@@ -87,8 +87,7 @@ class UtilityGame(RegularisedGame):
             self.prompt_weights = checked_weights(weights, shape[:-1])
             each = Simplex(shape[-1], self.prompt_weights)
         else:
-            fix = "pass TokenTree(...), Histories(...), FiniteHorizon(...) or Discounted(...)"
-            played: Process[Any] = checked_process(process, of_mdp=fix, of_other=fix)
+            played: Process[Any] = checked_setting(process)
             shape = played.shape
             self.prompt_weights = checked_weights(weights, played.contexts)
             each = SequentialSpace(played, self.prompt_weights, realiser)

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from nlhf.errors import InvalidProblem, Unsupported
-from nlhf.numerics import expectation, kl_divergence, log_of
+from nlhf.numerics import PROBABILITY_TOLERANCE, expectation, kl_divergence, log_of
 from nlhf.spaces.filling import cap, drain, fill, stretch, transfer
 from nlhf.spaces.policy import Policy
 from nlhf.spaces.tempering import chi_square, flattened, range_of, relative_to, tempered
@@ -315,6 +315,17 @@ class ConditionalValueAtRisk(_AroundProportions):
 
     def _size(self) -> str:
         return f", level {self.level:g}"
+
+
+def require_inside(ambiguity: Ambiguity, weights: Policy) -> None:
+    """Raise `InvalidProblem` if group weights are outside the set by more than 1e-9."""
+    excess = ambiguity.excess(weights)
+    if excess > PROBABILITY_TOLERANCE:
+        raise InvalidProblem(
+            f"the group weights {np.round(weights.probabilities, 6).tolist()} are outside "
+            f"{ambiguity!r} by {excess:.3g} (tolerance {PROBABILITY_TOLERANCE:g})",
+            "pass weights inside it, such as those of its centre",
+        )
 
 
 def checked_ambiguity(

@@ -11,7 +11,9 @@ from nlhf.numerics import (
     kl_divergence,
     log_normalise,
     log_of,
+    log_sigmoid,
     log_sum_exp,
+    sigmoid,
 )
 
 mp.dps = 50
@@ -106,3 +108,21 @@ def test_kl_edge_cases():
 
 def test_expectation_ignores_impossible_actions():
     assert expectation(np.array([0.0, -np.inf]), np.array([2.0, np.inf])) == 2.0
+
+
+@given(st.floats(-700.0, 700.0))
+def test_the_logistic_function_is_accurate_in_both_tails(x):
+    chance, other = sigmoid(np.array([x, -x]))
+    assert chance + other == pytest.approx(1.0, abs=1e-15)
+    assert chance / other == pytest.approx(np.exp(x), rel=1e-12)
+    first, second = log_sigmoid(np.array([x, -x]))
+    assert np.exp(first) == pytest.approx(chance, rel=1e-12)
+    assert first - second == pytest.approx(x, rel=1e-15, abs=1e-15)
+
+
+def test_the_logistic_function_of_extreme_numbers():
+    extremes = np.array([-np.inf, -1e300, 0.0, 1e300, np.inf])
+    np.testing.assert_array_equal(sigmoid(extremes), [0.0, 0.0, 0.5, 1.0, 1.0])
+    np.testing.assert_array_equal(
+        log_sigmoid(extremes), [-np.inf, -1e300, -np.log1p(1.0), 0.0, 0.0]
+    )

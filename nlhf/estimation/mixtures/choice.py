@@ -14,9 +14,9 @@ from nlhf.estimation.bradley_terry import Ties
 from nlhf.estimation.mixtures.ballots import Ballots, collect
 from nlhf.estimation.mixtures.checks import parts
 from nlhf.estimation.mixtures.fitting import RIDGE, RaterMixture, Settings, fit
-from nlhf.estimation.mixtures.rewards import Tabular, log_sigmoid
+from nlhf.estimation.mixtures.rewards import Tabular
 from nlhf.estimation.mixtures.steps import Assignment, Model
-from nlhf.numerics import log_of, log_sum_exp
+from nlhf.numerics import log_of, log_sigmoid, log_sum_exp
 from nlhf.results import chosen
 from nlhf.streams import Stream
 

@@ -9,8 +9,9 @@ from jaxtyping import Float, Int
 from nlhf.errors import Approximate, Degenerate
 from nlhf.estimation.mixtures.ballots import Ballots, GroupSides, RaterGroups
 from nlhf.estimation.mixtures.checks import parts
-from nlhf.estimation.mixtures.rewards import Parameters, losing
+from nlhf.estimation.mixtures.rewards import Parameters
 from nlhf.estimation.mixtures.steps import SCORE_TOLERANCE, Model
+from nlhf.numerics import sigmoid
 from nlhf.results import Stop
 
 ALIKE = 0.02
@@ -146,7 +147,7 @@ def _split(ballots: Ballots, seen: np.ndarray, connection: str) -> Int[np.ndarra
 def _diversity(
     model: Model, parameters: Parameters, votes: Float[np.ndarray, " side"]
 ) -> Float[np.ndarray, "group group"]:
-    loses: GroupSides = losing(model.rewards.differences(parameters))
+    loses: GroupSides = sigmoid(-model.rewards.differences(parameters))
     share = votes / votes.sum()
     return np.stack([abs(row - loses) @ share for row in loses])
 

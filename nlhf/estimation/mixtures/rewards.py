@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from nlhf.estimation.mixtures.ballots import Ballots, GroupSides
+from nlhf.numerics import log_sigmoid, sigmoid
 
 Parameters = Float[np.ndarray, "group parameter"]
 _SURE = 1.0
@@ -180,7 +181,7 @@ class Rewards:
 
     def score(self, wins: GroupSides, parameters: Parameters) -> Parameters:
         """Return the gradient, in votes per unit of the parameters."""
-        return self._score(wins * losing(self.differences(parameters)), parameters)
+        return self._score(wins * sigmoid(-self.differences(parameters)), parameters)
 
     def _score(self, missed: GroupSides, parameters: Parameters) -> Parameters:
         ballots, items = self.ballots, self.ballots.items
@@ -199,7 +200,7 @@ class Rewards:
         s ≤ 1, are sure to make progress.
         """
         difference = self.differences(parameters)
-        lost = losing(difference)
+        lost = sigmoid(-difference)
         missed = wins * lost
         score = self._score(missed, parameters)
         step = self.design.solve(missed * (1.0 - lost), score, self.ridge)
@@ -223,18 +224,6 @@ class Rewards:
         squares = np.add.reduceat(parameters * parameters, first, axis=1)
         difference: np.ndarray = value - self.ridge / 2 * squares
         return difference
-
-
-def log_sigmoid(difference: GroupSides) -> GroupSides:
-    """Return log σ without overflow."""
-    return np.minimum(difference, 0.0) - np.log1p(np.exp(-abs(difference)))
-
-
-def losing(difference: GroupSides) -> GroupSides:
-    """Return σ of minus the difference, accurate relative to itself."""
-    e = np.exp(-abs(difference))
-    probability: np.ndarray = np.where(difference < 0, 1.0, e) / (1.0 + e)
-    return probability
 
 
 def _incidence(ballots: Ballots) -> Any:

@@ -9,9 +9,10 @@ from jaxtyping import Float
 from nlhf.errors import HypothesisViolated
 from nlhf.estimation.mixtures.ballots import RaterGroups
 from nlhf.estimation.mixtures.fitting import RaterMixture
-from nlhf.estimation.mixtures.rewards import Parameters, Tabular, losing
+from nlhf.estimation.mixtures.rewards import Parameters, Tabular
 from nlhf.estimation.mixtures.steps import Assignment, Model
 from nlhf.estimation.mixtures.weights import Coefficients, spread
+from nlhf.numerics import sigmoid
 
 MOST_PARAMETERS = 8000
 """Of all groups together; the information is a dense matrix of that size."""
@@ -83,7 +84,7 @@ def information(
     groups, count = parameters.shape
     gamma, z = responsibilities, model.weights.covariates[ballots.present]
     cast = ballots.cast[np.flatnonzero(ballots.present)]
-    lost = losing(model.rewards.differences(parameters))
+    lost = sigmoid(-model.rewards.differences(parameters))
     wins = np.ascontiguousarray((cast.T @ gamma).T)
     total, rows = groups * count, z.shape[1]
     matrix = np.zeros((total + rows * groups,) * 2)

@@ -4,8 +4,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from nlhf.estimation.mixtures.ballots import RaterGroups
-from nlhf.estimation.mixtures.rewards import Parameters, losing
+from nlhf.estimation.mixtures.rewards import Parameters
 from nlhf.estimation.mixtures.steps import Model, Point
+from nlhf.numerics import sigmoid
 
 _EXTRA_DIRECTIONS = 4
 _POWERS = (8, 2, 0)
@@ -61,7 +62,7 @@ def _sketch(
 ) -> Float[np.ndarray, "annotator direction"]:
     """Return the residuals of the raters with votes, along random leading directions."""
     ballots = model.ballots
-    missed = losing(model.rewards.differences(pooled))[0]
+    missed = sigmoid(-model.rewards.differences(pooled))[0]
     scaled = model.rewards.design.contrast * missed[:, None]
     root = np.sqrt(ballots.votes[ballots.present])[:, None]
     cast = ballots.cast[np.flatnonzero(ballots.present)]

@@ -10,9 +10,9 @@ from jaxtyping import Float
 from nlhf.errors import SolverFailed
 from nlhf.estimation.mixtures.ballots import Ballots, RaterGroups
 from nlhf.estimation.mixtures.extrapolation import Extrapolation
-from nlhf.estimation.mixtures.rewards import Parameters, Rewards, log_sigmoid
+from nlhf.estimation.mixtures.rewards import Parameters, Rewards
 from nlhf.estimation.mixtures.weights import Coefficients, Weights
-from nlhf.numerics import log_sum_exp
+from nlhf.numerics import log_sigmoid, log_sum_exp
 from nlhf.results import Stop
 
 SCORE_TOLERANCE = 1e-9
