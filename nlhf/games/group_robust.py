@@ -14,6 +14,7 @@ from nlhf.games.tabular import (
     checked_reference,
     checked_temperature,
     checked_weights,
+    responses_of,
 )
 from nlhf.numerics import PROBABILITY_TOLERANCE
 from nlhf.protocols import Evaluation
@@ -216,6 +217,4 @@ class GroupRobustGame(RegularisedGame):
         return float(value + other.cost(opponent, self.temperatures[1]))
 
     def _decisions(self) -> str:
-        *contexts, responses = self.reference.log_probabilities.shape
-        prompts = [f"{count} contexts" for count in contexts]
-        return ", ".join([*prompts, f"{responses} responses", repr(self.ambiguity)])
+        return f"{responses_of(self.reference)}, {self.ambiguity!r}"

@@ -21,6 +21,7 @@ from nlhf.games.tabular import (
     checked_reference,
     checked_temperature,
     checked_weights,
+    responses_of,
 )
 from nlhf.numerics import EPSILON, kl_divergence
 from nlhf.protocols import Evaluation
@@ -305,12 +306,8 @@ class MaxMinGame(RegularisedGame):
         return apart
 
     def _decisions(self) -> str:
-        *contexts, responses = self.reference.log_probabilities.shape
-        prompts = [f"{count} contexts" for count in contexts]
-        what = (
-            [*prompts, f"{responses} responses"] if self.process is None else [repr(self.process)]
-        )
-        return ", ".join([*what, repr(self.ambiguity)])
+        what = responses_of(self.reference) if self.process is None else repr(self.process)
+        return f"{what}, {self.ambiguity!r}"
 
     def _group_cost(self, weights: Policy) -> float:
         kappa = self.temperatures[1]

@@ -165,6 +165,12 @@ class TabularGame(RegularisedGame):
         return self.payoff.rounding
 
 
+def responses_of(policy: Policy) -> str:
+    """Say in short what a policy of a bandit decides."""
+    *contexts, responses = policy.log_probabilities.shape
+    return ", ".join([*(f"{count} contexts" for count in contexts), f"{responses} responses"])
+
+
 def checked_reference(
     reference: ArrayLike | Policy | None, contexts: tuple[int, ...], responses: int
 ) -> Policy:

@@ -17,6 +17,7 @@ from nlhf.games.tabular import (
     checked_reference,
     checked_temperature,
     checked_weights,
+    responses_of,
 )
 from nlhf.games.welfare import NashWelfare
 from nlhf.numerics import EPSILON
@@ -177,12 +178,8 @@ class UtilityGame(RegularisedGame):
         return (agreement(self.spaces[0], self.reference, rewards, welfare.disagreement),)
 
     def _decisions(self) -> str:
-        *contexts, responses = self.reference.log_probabilities.shape
-        prompts = [f"{count} contexts" for count in contexts]
-        what = (
-            [*prompts, f"{responses} responses"] if self.process is None else [repr(self.process)]
-        )
-        return ", ".join([*what, repr(self.utility)])
+        what = responses_of(self.reference) if self.process is None else repr(self.process)
+        return f"{what}, {self.utility!r}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
