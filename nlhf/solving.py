@@ -11,6 +11,7 @@ from nlhf.algorithms.loop import Observe, StopRule, iterate
 from nlhf.certificates import certify
 from nlhf.errors import Approximate, Unsupported
 from nlhf.exact.convex_maxmin import solve_convex_maxmin
+from nlhf.exact.group_robust import solve_group_robust
 from nlhf.exact.matrix_game import MAXIMUM_ENTROPY, VERTEX, solve_matrix_game
 from nlhf.exact.maxmin import solve_maxmin
 from nlhf.exact.regularised import solve_regularised
@@ -22,6 +23,7 @@ from nlhf.exact.sequence_program import (
 )
 from nlhf.exact.sequential import solve_sequential
 from nlhf.exact.utility import solve_utility
+from nlhf.exact.zero_sum_sequential import solve_zero_sum_sequential
 from nlhf.games.group_robust import GroupRobustGame
 from nlhf.games.markov import MarkovGame
 from nlhf.games.maxmin import MaxMinGame
@@ -29,18 +31,28 @@ from nlhf.games.preference import SelfPlayGame
 from nlhf.games.trajectory import TrajectoryGame
 from nlhf.games.utility import UtilityGame
 from nlhf.games.zero_sum import ZeroSumGame
+from nlhf.games.zero_sum_markov import ZeroSumMarkovGame
 from nlhf.protocols import Algorithm
 from nlhf.results import Certificate, Profile, Provenance, Solution, Stop
 from nlhf.spaces.policy import Policy
 from nlhf.spaces.tree import TokenTree
 from nlhf.streams import Stream
 
-Solvable = SelfPlayGame | ZeroSumGame | TrajectoryGame | MarkovGame | MaxMinGame | UtilityGame
+Solvable = (
+    SelfPlayGame
+    | ZeroSumGame
+    | TrajectoryGame
+    | MarkovGame
+    | ZeroSumMarkovGame
+    | MaxMinGame
+    | UtilityGame
+    | GroupRobustGame
+)
 """The games that have an exact solver."""
 
 
 def solve(
-    game: Solvable | GroupRobustGame,
+    game: Solvable,
     algorithm: Algorithm[Any] | None = None,
     *,
     stop: StopRule | None = None,
@@ -53,13 +65,14 @@ def solve(
 
     Args:
         game: A preference game, a log-odds game, a zero-sum game, a preference game on a token
-            tree or a Markov decision process, a MaxMin game, one with a general utility, or a
-            group-robust one, which needs an algorithm.
+            tree or a Markov decision process, a MaxMin game, one with a general utility, or, at
+            positive temperatures, a group-robust game or a zero-sum game on a Markov decision
+            process.
         algorithm: `None` solves exactly: by the Newton branch at positive temperatures, by linear
             programming at temperature 0, with maximum-entropy selection where responses are
-            chosen at once and a vertex on decision processes; MaxMin and welfare by their duals
-            over groups. Otherwise the algorithm is run until `stop`. The other arguments are for
-            an algorithm only.
+            chosen at once and a vertex on decision processes; MaxMin, welfare and group-robust
+            games by their duals over groups. Otherwise the algorithm is run until `stop`. The
+            other arguments are for an algorithm only.
         stop: When to end a run; by default at a duality gap of 1e-8, after 10,000 steps, or when
             the gap no longer falls.
         stream: Randomness of the algorithm; `Stream(0)` by default.
@@ -72,8 +85,9 @@ def solve(
         The solution. Its certificate is computed from the game alone, by `certify`.
 
     Raises:
-        Unsupported: If one temperature is zero and another is not, or if an argument is given
-            that an exact solution has no use for, or is of a wrong kind.
+        Unsupported: If one temperature is zero and another is not, if the game then needs an
+            algorithm, or if an argument is given that an exact solution has no use for, or is of
+            a wrong kind.
         HypothesisViolated: If the algorithm's step size is not proven for the game and not
             allowed to be.
         InvalidData: If the checkpoint is damaged.
@@ -106,10 +120,14 @@ def solve(
         )
     if isinstance(game, TrajectoryGame | MarkovGame):
         return _solve_sequentially(game)
+    if isinstance(game, ZeroSumMarkovGame):
+        return _solve_zero_sum_sequentially(game)
     if isinstance(game, MaxMinGame):
         return _solve_maxmin(game)
     if isinstance(game, UtilityGame):
         return _solve_utility(game)
+    if isinstance(game, GroupRobustGame):
+        return _solve_group_robust(game)
     assert isinstance(game, SelfPlayGame | ZeroSumGame)  # _check_kinds lets nothing else pass
     return _solve_exactly(game)
 
@@ -194,6 +212,28 @@ def _solve_sequentially(game: TrajectoryGame | MarkovGame) -> Solution[Policy]:
     )
 
 
+def _solve_zero_sum_sequentially(game: ZeroSumMarkovGame) -> Solution[Policy]:
+    start = time.perf_counter()
+    equilibrium = solve_zero_sum_sequential(game)
+    if not equilibrium.converged:
+        warnings.warn(
+            f"the branch stalled after {equilibrium.iterations} systems: "
+            "see the certificate for what was reached",
+            Approximate,
+            stacklevel=3,
+        )
+    return Solution(
+        profile=equilibrium.profile,
+        certificate=certify(game, equilibrium.profile),
+        stop=Stop.SOLVER if equilibrium.converged else Stop.STALLED,
+        provenance=Provenance(
+            method="predictor-corrector Newton on the branch in 1/temperature, in sequence form",
+            iterations=equilibrium.iterations,
+            seconds=time.perf_counter() - start,
+        ),
+    )
+
+
 def _solve_maxmin(game: MaxMinGame) -> Solution[Policy]:
     start = time.perf_counter()
     choices = [f"offsets: {game.normalisation}"]
@@ -243,6 +283,28 @@ def _solve_utility(game: UtilityGame) -> Solution[Policy]:
         provenance=Provenance(
             method=optimum.method,
             iterations=optimum.iterations,
+            seconds=time.perf_counter() - start,
+        ),
+    )
+
+
+def _solve_group_robust(game: GroupRobustGame) -> Solution[Policy]:
+    start = time.perf_counter()
+    equilibrium = solve_group_robust(game)
+    if not equilibrium.converged:
+        warnings.warn(
+            f"the dual stalled after {equilibrium.iterations} systems: "
+            "see the certificate for what was reached",
+            Approximate,
+            stacklevel=3,
+        )
+    return Solution(
+        profile=equilibrium.profile,
+        certificate=certify(game, equilibrium.profile),
+        stop=Stop.SOLVER if equilibrium.converged else Stop.STALLED,
+        provenance=Provenance(
+            method="interior-point Newton on the dual over groups",
+            iterations=equilibrium.iterations,
             seconds=time.perf_counter() - start,
         ),
     )

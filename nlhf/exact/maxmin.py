@@ -18,7 +18,7 @@ without moving, however unequal the reference is.
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -26,8 +26,10 @@ from jaxtyping import Float
 from nlhf.exact.ambiguity_regions import Weights, weights_in
 from nlhf.exact.interior_point import Iterate, begin, centre
 from nlhf.games.maxmin import MaxMinGame
-from nlhf.numerics import EPSILON, expectation
+from nlhf.numerics import EPSILON, expectation, kl_divergence
 from nlhf.results import Profile
+from nlhf.spaces.duals import StepPayoff
+from nlhf.spaces.markov import FiniteHorizon
 from nlhf.spaces.policy import Policy
 from nlhf.spaces.realisers import SoftBellman
 from nlhf.spaces.sequential import SequentialSpace
@@ -130,8 +132,7 @@ class DualFunction:
         self.game, self.among = game, among
         self.temperature, self.unit = temperature, unit
         if moments is None:
-            sequential = isinstance(game.spaces[0].each, SequentialSpace)
-            moments = _MomentsOfVisits(game) if sequential else _MomentsOfResponses(game)
+            moments = _moments(game)
         self._moments = moments
         self._last: tuple[Any, Any] = (None, None)
 
@@ -175,6 +176,7 @@ class DualFunction:
         )
 
 
+@runtime_checkable
 class _Moments(Protocol):
     """The soft value of w · (r + o), the utilities of π_w, and covariances of action values."""
 
@@ -184,6 +186,14 @@ class _Moments(Protocol):
     def at(
         self, w: Float[np.ndarray, "group"], temperature: float
     ) -> tuple[float, Float[np.ndarray, "group"], Float[np.ndarray, "group group"]]: ...
+
+
+def _moments(game: MaxMinGame) -> _Moments:
+    if not isinstance(game.spaces[0].each, SequentialSpace):
+        return _MomentsOfResponses(game)
+    if isinstance(game.process, FiniteHorizon):
+        return _MomentsOfSteps(game, game.process)
+    return _MomentsOfVisits(game)
 
 
 class _MomentsOfResponses:
@@ -230,21 +240,61 @@ class _MomentsOfVisits:
     def at(
         self, w: Float[np.ndarray, "group"], temperature: float
     ) -> tuple[float, Float[np.ndarray, "group"], Float[np.ndarray, "group group"]]:
-        game, space = self.game, self.game.spaces[0].each
-        process, payoff = space.process, game.weighted(Policy(np.log(w)))
+        game, process = self.game, self.game.spaces[0].each.process
+        payoff = self.weighted(w)
         anchors = [(game.reference, game.temperatures[0])]
         if temperature > game.temperatures[0]:
             anchors.append((self.uniform, temperature - game.temperatures[0]))
         best = SoftBellman().realise(process, payoff, anchors)
         log_policy = best.log_probabilities
-        values = [process.action_values(log_policy, reward, None) for reward in game.rewards]
-        centred = [q - expectation(log_policy, q)[..., None] for q in values]
         visits = process.visits(log_policy)
         if process.contexts:
             visits = visits * game.prompt_weights[:, None]
         mass = (visits[..., None] * best.probabilities).reshape(-1)
-        flat = np.array([q.reshape(-1) for q in centred])
-        means = np.array([game.spaces[0].mean(best, reward) for reward in game.rewards])
-        price = sum(pull * float(space.divergence(best, to).value) for to, pull in anchors)
-        value = game.spaces[0].mean(best, payoff) + float(w @ game.offsets) - price
+        flat, means = self.values(best)
+        nats = [kl_divergence(log_policy, to.log_probabilities) for to, _ in anchors]
+        price = sum(
+            pull * float((visits * each).sum())
+            for (_, pull), each in zip(anchors, nats, strict=True)
+        )
+        value = float(w @ (means + game.offsets)) - price
         return value, means + game.offsets, (flat * mass) @ flat.T
+
+    def weighted(self, w: Float[np.ndarray, "group"]) -> Any:
+        """Return the reward of a mixture of groups."""
+        return self.game.weighted(Policy(np.log(w)))
+
+    def values(
+        self, policy: Policy
+    ) -> tuple[Float[np.ndarray, "group place"], Float[np.ndarray, "group"]]:
+        """Return every group's action values, less their means, and its mean reward."""
+        process, log_policy = self.game.spaces[0].each.process, policy.log_probabilities
+        each = [process.action_values(log_policy, reward, None) for reward in self.game.rewards]
+        flat = [(q - expectation(log_policy, q)[..., None]).reshape(-1) for q in each]
+        means = [self.game.spaces[0].mean(policy, reward) for reward in self.game.rewards]
+        return np.array(flat), np.array(means)
+
+
+class _MomentsOfSteps(_MomentsOfVisits):
+    """Where there is a horizon: the values of all groups in one sweep."""
+
+    def __init__(self, game: MaxMinGame, process: FiniteHorizon) -> None:
+        super().__init__(game)
+        self.process = process
+        self.steps = np.stack([reward.steps for reward in game.rewards], axis=-1)
+        self.final = np.stack([reward.final for reward in game.rewards], axis=-1)
+
+    def weighted(self, w: Float[np.ndarray, "group"]) -> StepPayoff:
+        """Return the reward of a mixture of groups."""
+        return StepPayoff(self.steps @ w, self.final @ w)
+
+    def values(
+        self, policy: Policy
+    ) -> tuple[Float[np.ndarray, "group place"], Float[np.ndarray, "group"]]:
+        """Return every group's action values, less their means, and its mean reward."""
+        mdp, centred, to_come = self.process.mdp, np.empty(self.steps.shape), self.final
+        for h in reversed(range(self.process.horizon)):
+            q = (mdp.transitions @ to_come).reshape(self.steps.shape[1:]) + self.steps[h]
+            to_come = np.einsum("sa,sau->su", policy.probabilities[h], q)
+            centred[h] = q - to_come[:, None, :]
+        return centred.reshape(-1, len(self.game.rewards)).T, mdp.initial @ to_come

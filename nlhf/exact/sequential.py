@@ -15,6 +15,7 @@ small.
 """
 
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -22,10 +23,11 @@ from jaxtyping import Float
 from nlhf.errors import HypothesisViolated
 from nlhf.exact.regularised import blas
 from nlhf.exact.sequence_form import SequentialProblem, sequence_form
-from nlhf.exact.soft_response import SoftResponse, SoftResponses
+from nlhf.exact.soft_response import SoftResponses
 from nlhf.numerics import EPSILON
 from nlhf.spaces.policy import Policy
-from nlhf.spaces.realisers import trajectory_divergence
+
+R = TypeVar("R")
 
 _MAX_SYSTEMS = 2000
 _MAX_MOVE = 1.0
@@ -64,16 +66,16 @@ class SequentialEquilibrium:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Point:
+class _Point(Generic[R]):
     """A point near the branch: θ, the response to it, and how far along it stands."""
 
     theta: Float[np.ndarray, "statistic"]
-    response: SoftResponse
+    response: R
     reached: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Correction:
+class _Correction(Generic[R]):
     """One Newton correction, and what it tells.
 
     Attributes:
@@ -85,7 +87,7 @@ class _Correction:
         steepness: One more than the largest payoff, in nats.
     """
 
-    point: _Point
+    point: _Point[R]
     size: float
     before: float
     after: float
@@ -104,18 +106,54 @@ class _Correction:
         return self.after <= floor or stalled
 
 
-class _Branch:
+@runtime_checkable
+class Responses(Protocol[R]):
+    """The soft best responses that a branch is made of, and how they move."""
+
+    @property
+    def dimension(self) -> int:
+        """The number of statistics."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """How many numbers say how a response moves in one direction."""
+        ...
+
+    def to(self, statistics: Float[np.ndarray, "statistic"]) -> R:
+        """Return the response to the payoffs that the statistics stand for."""
+        ...
+
+    def statistics(self, response: R) -> Float[np.ndarray, "statistic"]:
+        """Return what the payoffs depend on, under a response."""
+        ...
+
+    def moved(
+        self, response: R, statistics: Float[np.ndarray, "statistic direction"]
+    ) -> tuple[Float[np.ndarray, "statistic direction"], Float[np.ndarray, "direction"]]:
+        """Return how its statistics move with those responded to, and the payoffs' variances."""
+        ...
+
+    def size(self, statistics: Float[np.ndarray, "statistic"]) -> float:
+        """Return a bound on the payoff of any trajectory, in nats."""
+        ...
+
+    def divergence(self, p: R, q: R) -> float:
+        """Return KL(p‖q) between trajectories, in nats."""
+        ...
+
+
+class _Branch(Generic[R]):
     """The walk along the branch of one game."""
 
-    def __init__(self, responses: SoftResponses) -> None:
+    def __init__(self, responses: Responses[R]) -> None:
         self.responses = responses
-        self.form = responses.form
         self.systems = 0
 
-    def end(self, felt: float) -> tuple[_Point, bool]:
+    def end(self, felt: float) -> tuple[_Point[R], bool]:
         """Follow the branch to s = 1; the last point, and whether it is the end."""
-        base = self._point(np.zeros(self.form.dimension), 0.0)
-        slope = base.response.statistics(self.form)
+        base = self._point(np.zeros(self.responses.dimension), 0.0)
+        slope = self.responses.statistics(base.response)
         size = np.sqrt(self._spread(base.response, slope))
         step = 1.0 / max(float(size), 1.0)
         while self.systems < _MAX_SYSTEMS and step > _COLLAPSED * base.reached:
@@ -132,18 +170,18 @@ class _Branch:
         return base, False
 
     def _predicted(
-        self, base: _Point, slope: Float[np.ndarray, "statistic"], step: float
-    ) -> tuple[_Point, float]:
+        self, base: _Point[R], slope: Float[np.ndarray, "statistic"], step: float
+    ) -> tuple[_Point[R], float]:
         """Step along the secant, no further than the largest move allowed."""
         while True:
             target = 1.0 if step >= 1.0 - base.reached else base.reached + step
             guess = self._point(base.theta + (target - base.reached) * slope, target)
-            moved = self._divergence(guess.response, base.response)
+            moved = self.responses.divergence(guess.response, base.response)
             if moved <= _MAX_MOVE or step < _COLLAPSED * base.reached:
                 return guess, step
             step = 0.7 * (target - base.reached)
 
-    def _corrected(self, guess: _Point, felt: float) -> tuple[_Point | None, float, int]:
+    def _corrected(self, guess: _Point[R], felt: float) -> tuple[_Point[R] | None, float, int]:
         """Correct a prediction until it is on the branch; `None` if it does not get there.
 
         Also the size of the first correction, and the number of corrections.
@@ -164,13 +202,13 @@ class _Branch:
             point = found.point
         return None, sizes[0], len(sizes)
 
-    def _newton(self, point: _Point) -> _Correction:
+    def _newton(self, point: _Point[R]) -> _Correction[R]:
         self.systems += 1
         s, response = point.reached, point.response
-        residual = point.theta - s * response.statistics(self.form)
+        residual = point.theta - s * self.responses.statistics(response)
         change = self._solved(response, s, residual)
         new = self._point(point.theta - change, s)
-        left = new.theta - s * new.response.statistics(self.form)
+        left = new.theta - s * self.responses.statistics(new.response)
         spread = max(self._spread(response, change), self._spread(new.response, change))
         return _Correction(
             point=new,
@@ -182,11 +220,11 @@ class _Branch:
         )
 
     def _solved(
-        self, response: SoftResponse, s: float, right: Float[np.ndarray, "statistic"]
+        self, response: R, s: float, right: Float[np.ndarray, "statistic"]
     ) -> Float[np.ndarray, "statistic"]:
         """Solve with the Jacobian I - s Vᵀ C U."""
-        n = self.form.dimension
-        if n * (response.steps.size + response.last.size) <= _ELIMINATED:
+        n = self.responses.dimension
+        if n * self.responses.width <= _ELIMINATED:
             identity = np.eye(n)
             moved, _ = self.responses.moved(response, identity)
             with blas().limit(limits=1, user_api="blas"):
@@ -202,15 +240,12 @@ class _Branch:
         solution, _ = gmres(operator, right, rtol=_KRYLOV, restart=min(n, 200), maxiter=3)
         return np.asarray(solution)
 
-    def _point(self, theta: Float[np.ndarray, "statistic"], reached: float) -> _Point:
+    def _point(self, theta: Float[np.ndarray, "statistic"], reached: float) -> _Point[R]:
         return _Point(theta, self.responses.to(theta), reached)
 
-    def _spread(self, response: SoftResponse, theta: Float[np.ndarray, "statistic"]) -> float:
+    def _spread(self, response: R, theta: Float[np.ndarray, "statistic"]) -> float:
         """Return the variance of a payoff over the trajectories of a response, in nats squared."""
         return float(self.responses.moved(response, theta[:, None])[1][0])
-
-    def _divergence(self, p: SoftResponse, q: SoftResponse) -> float:
-        return float(trajectory_divergence(self.form.process, p.log_policy, q.log_policy).sum())
 
 
 def solve_sequential(game: SequentialProblem) -> SequentialEquilibrium:
@@ -234,13 +269,19 @@ def solve_sequential(game: SequentialProblem) -> SequentialEquilibrium:
     responses = SoftResponses(
         sequence_form(game), game.reference.log_probabilities, game.temperature
     )
+    response, arrived, systems = follow(responses)
+    return SequentialEquilibrium(Policy(response.log_policy), arrived, systems)
+
+
+def follow(responses: Responses[R]) -> tuple[R, bool, int]:
+    """Return the response at the end of the branch, whether it is the end, and systems solved."""
     branch = _Branch(responses)
     felt, arrived = _FELT, False
     with np.errstate(over="ignore", invalid="ignore"):
         while not arrived and branch.systems < _MAX_SYSTEMS:
             point, arrived = branch.end(felt)
             felt *= 0.1
-    return SequentialEquilibrium(Policy(point.response.log_policy), arrived, branch.systems)
+    return point.response, arrived, branch.systems
 
 
 def _growth(first: float, tries: int) -> float:

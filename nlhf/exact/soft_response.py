@@ -24,6 +24,7 @@ from nlhf.spaces.discounted import Discounted
 from nlhf.spaces.duals import LeafPayoff, StepPayoff
 from nlhf.spaces.histories import Histories
 from nlhf.spaces.layered import Layered
+from nlhf.spaces.realisers import trajectory_divergence
 from nlhf.spaces.tree import TokenTree
 
 Directions = tuple[np.ndarray | None, np.ndarray | None]
@@ -151,6 +152,25 @@ class SoftResponses:
         self.log_reference = log_reference
         self.temperature = temperature
         self.links = None if isinstance(form.process, Discounted) else links(form.process)
+
+    @property
+    def dimension(self) -> int:
+        """The number of statistics."""
+        return self.form.dimension
+
+    @property
+    def width(self) -> int:
+        """How many numbers say how a response moves in one direction."""
+        last = 0 if self.links is None else int(self.links[-1].shape[1])
+        return int(np.prod(self.form.process.shape)) + last
+
+    def statistics(self, response: SoftResponse) -> Float[np.ndarray, "statistic"]:
+        """Return what the payoffs depend on, under a response."""
+        return response.statistics(self.form)
+
+    def divergence(self, p: SoftResponse, q: SoftResponse) -> float:
+        """Return KL(p‖q) between trajectories, in nats."""
+        return float(trajectory_divergence(self.form.process, p.log_policy, q.log_policy).sum())
 
     def to(self, statistics: Float[np.ndarray, "statistic"]) -> SoftResponse:
         """Return the best response to the payoff that the statistics stand for."""

@@ -158,14 +158,27 @@ def _checked_step(
                 "pass features of shape (S*A, d), row s*A + a",
             )
         return step.payoff
-    given: Any = float_array("the step preference", step)
+    return DensePayoff(checked_preference(over_pairs(process, "the step preference", step)))
+
+
+def over_pairs(
+    process: FiniteHorizon | Discounted, name: str, matrix: ArrayLike
+) -> Float[np.ndarray, "*step pair pair"]:
+    """Return a matrix over pairs (s, a) for all steps, or one for each.
+
+    Raises:
+        InvalidProblem: If it has neither shape.
+    """
+    states, actions = process.mdp.states, process.mdp.actions
+    count = states * actions
+    given: Any = float_array(name, matrix)
     pair, axes = (states, actions), given.ndim
     if axes >= 4 and given.shape[axes - 4 :] == pair + pair:
         given = given.reshape(*given.shape[: axes - 4], count, count)
     stages = (process.horizon,) if isinstance(process, FiniteHorizon) else ()
     if given.shape not in ((count, count), (*stages, count, count)):
         raise InvalidProblem(
-            f"the step preference has shape {np.shape(step)}, this process needs "
+            f"{name} has shape {np.shape(matrix)}, this process needs "
             f"{(count, count)} or {pair + pair}"
             + (
                 f", with a leading axis of {stages[0]} if it changes with the step"
@@ -174,7 +187,7 @@ def _checked_step(
             ),
             "order rows and columns by state, then action: row s*A + a",
         )
-    return DensePayoff(checked_preference(given))
+    return np.asarray(given)
 
 
 def _checked_final(states: int, final: ArrayLike) -> Payoff:

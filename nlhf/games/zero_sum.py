@@ -52,7 +52,7 @@ class ZeroSumGame(TabularGame):
         weights: ArrayLike | None = None,
         units: Units = Units.PAYOFF,
     ) -> None:
-        payoff: Payoff = A if isinstance(A, LowRankPayoff) else _checked_payoff(A)
+        payoff: Payoff = A if isinstance(A, LowRankPayoff) else checked_payoff(A)
         mu, nu = unwrap("references", references, 2)
         t1, t2 = unwrap("temperatures", temperatures, 2)
         rows, columns = payoff.shape
@@ -75,7 +75,12 @@ class ZeroSumGame(TabularGame):
         )
 
 
-def _checked_payoff(matrix: ArrayLike) -> DensePayoff:
+def checked_payoff(matrix: ArrayLike) -> DensePayoff:
+    """Return one payoff matrix, or one per context.
+
+    Raises:
+        InvalidProblem: If the shape is another, or an entry is not finite or beyond all use.
+    """
     a = float_array("the payoff", matrix)
     if a.ndim not in (2, 3) or 0 in a.shape:
         raise InvalidProblem(

@@ -1,6 +1,7 @@
 """Finite-horizon Markov decision processes, with a policy for every step."""
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -44,6 +45,11 @@ class FiniteHorizon(Layered[StepPayoff]):
         """A bound on the rounding error of a distribution over states, in total mass."""
         return self.horizon * (self.mdp.fan + 4) * EPSILON
 
+    @cached_property
+    def _arrivals(self) -> Any:
+        """The transposed transitions: making the object takes longer than a small product."""
+        return self.mdp.transitions.T
+
     def layer(self, array: np.ndarray, h: int, trailing: int) -> np.ndarray:
         """Return the part of step h."""
         return array[h]
@@ -58,7 +64,7 @@ class FiniteHorizon(Layered[StepPayoff]):
         self, h: int, flow: Float[np.ndarray, "*context point action"]
     ) -> Float[np.ndarray, "*context next"]:
         """Return the distribution of the next state."""
-        return self.mdp.transitions.T @ flow.reshape(-1)
+        return self._arrivals @ flow.reshape(-1)
 
     def check(self, payoff: object) -> None:
         """Raise `Unsupported` unless the payoff adds up over steps."""
