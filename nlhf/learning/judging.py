@@ -1,0 +1,119 @@
+"""The judge of learned policies: what is certain of them on the confidence event.
+
+Everything here is evaluated from the data's confidence set and the policy alone, whoever proposed
+it. Imports no planner and no solver.
+"""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from nlhf.estimation.classes.models import Confidence, FiniteConfidence
+from nlhf.learning.settings import Setting
+from nlhf.numerics import EPSILON
+from nlhf.results import Bound, Knows, Units, weighted_mean
+from nlhf.spaces.policy import Policy
+
+_ENTRIES = 2**23
+"""Payoffs that are worked on at a time."""
+
+
+def exploitability(
+    setting: Setting,
+    payoff: Any,
+    policy: Policy,
+    rounding: Float[np.ndarray, " context"],
+    units: Units,
+) -> Bound:
+    """Return what the best reply to a policy gains over it, given what replies are paid.
+
+    Args:
+        setting: Where the policy acts.
+        payoff: Of every reply against the policy, as the setting's space takes it.
+        policy: The policy.
+        rounding: Bound on the error of the payoff, one per context of the space.
+        units: Units of the payoff.
+    """
+    found = setting.space.improvement(
+        policy, payoff, setting.reference, setting.temperature, rounding
+    )
+    weights = setting.space.weights
+    return Bound.exact(
+        weighted_mean(found.gain, weights), units, weighted_mean(found.rounding, weights)
+    )
+
+
+def opposed(
+    tables: Float[np.ndarray, "model stage outcome outcome"],
+    visits: Float[np.ndarray, "stage outcome"],
+) -> Float[np.ndarray, "model stage outcome"]:
+    """Return what every outcome concedes to a policy of the given visits: Σ_i ψ_l(i) T_l(i, j)."""
+    found = np.empty(tables.shape[:-1])
+    at_once = max(1, _ENTRIES // tables[0].size)
+    for start in range(0, len(tables), at_once):
+        part = tables[start : start + at_once]
+        found[start : start + at_once] = np.matmul(visits[:, None, :], part)[:, :, 0, :]
+    return found
+
+
+def secured(
+    setting: Setting,
+    tables: Float[np.ndarray, "model stage outcome outcome"],
+    policy: Policy,
+) -> Float[np.ndarray, " model"]:
+    r"""Return :math:`J_k(\pi, \dagger) = \min_\rho J_k(\pi, \rho)` of every model.
+
+    The minimum over replies is a closed form, or a soft Bellman recursion; the tables need not be
+    skew.
+    """
+    values = opposed(tables, setting.visits(policy))
+    return setting.conceded(values) - _price(setting, policy)
+
+
+def pessimistic_value(setting: Setting, confidence: Confidence, policy: Policy) -> Bound:
+    r"""Return what a policy secures in the true game, at least, with probability 1 - δ.
+
+    .. math:: \min_{T \in \mathcal T} \min_\rho T(\pi, \rho) - \tau KL(\pi\|\mu)
+              + \tau KL(\rho\|\mu) \le J^*(\pi, \dagger),
+
+    over the version space of a finite class; of any other over all payoffs, skew or not, that are
+    within the width of the estimate. It holds on the event of the confidence set, for any policy,
+    chosen by these data or not.
+
+    Returns:
+        A lower bound of confidence 1 - δ, in units of the payoff; never above 0, the value.
+    """
+    if isinstance(confidence, FiniteConfidence):
+        tables, at_once = confidence.tables, max(1, _ENTRIES // confidence.tables[0].size)
+        parts = [
+            secured(setting, tables[confidence.members[start : start + at_once]], policy)
+            for start in range(0, len(confidence.members), at_once)
+        ]
+        least = float(np.concatenate(parts).min())
+    else:
+        lowest = confidence.model.table - confidence.width
+        least = float(secured(setting, lowest[None], policy)[0])
+    least = min(least - rounding(setting, confidence, policy), 0.0)
+    units, sure = confidence.model.link.units, 1.0 - confidence.delta
+    return Bound(least, Knows.LOWER, units, least, 0.0, sure)
+
+
+def certified_gap(value: Bound) -> Bound:
+    """Return the upper bound on the exploitability that goes with a lower bound on the value."""
+    return Bound(-value.low, Knows.UPPER, value.units, 0.0, -value.low, value.confidence)
+
+
+def rounding(setting: Setting, confidence: Confidence, policy: Policy) -> float:
+    """Return a bound on the rounding error of a policy's secured value."""
+    stages, outcomes = setting.shape
+    size = float(np.abs(confidence.model.table).max() + confidence.width.max())
+    finite = policy.log_probabilities[np.isfinite(policy.log_probabilities)]
+    nats = float(np.abs(setting.reference.log_probabilities).max() + np.abs(finite).max(initial=0))
+    return 4 * (outcomes + stages + 8) * EPSILON * (size + setting.temperature * nats * stages)
+
+
+def _price(setting: Setting, policy: Policy) -> float:
+    if setting.temperature == 0.0:
+        return 0.0
+    return setting.temperature * setting.divergence(policy)

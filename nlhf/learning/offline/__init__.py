@@ -1,0 +1,1 @@
+"""Pessimistic planning from a fixed data set."""
