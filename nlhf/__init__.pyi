@@ -12,13 +12,26 @@ from .analysis.alignment_settings import AlignmentSettings as AlignmentSettings
 from .analysis.comparison import compare as compare
 from .analysis.impossibility import impossibility as impossibility
 from .analysis.population import Population as Population
+from .analysis.slopes import Slope as Slope
+from .analysis.slopes import log_log_slope as log_log_slope
+from .analysis.sweeps import Sweep as Sweep
+from .analysis.sweeps import run_sweep as run_sweep
 from .analysis.votes import Settings as Settings
 from .analysis.votes import analyse_votes as analyse_votes
 from .certificates import certify as certify
 from .certificates import exploitability as exploitability
 from .data.counts import win_counts as win_counts
+from .data.preference_data import Pairs as Pairs
+from .data.preference_data import PreferenceData as PreferenceData
 from .data.votes_csv import read_votes as read_votes
 from .errors import NlhfError as NlhfError
+from .estimation.classes.bradley_terry import BradleyTerryClass as BradleyTerryClass
+from .estimation.classes.finite import FiniteClass as FiniteClass
+from .estimation.classes.linear import LinearClass as LinearClass
+from .estimation.classes.links import Link as Link
+from .estimation.classes.low_rank import LowRankClass as LowRankClass
+from .estimation.classes.misfit import held_out_misfit as held_out_misfit
+from .estimation.classes.tabular import TabularClass as TabularClass
 from .estimation.group_robust import fit_group_robust as fit_group_robust
 from .estimation.mixtures.choice import choose_groups as choose_groups
 from .estimation.mixtures.fitting import RaterMixture as RaterMixture
@@ -44,6 +57,26 @@ from .games.utility import UtilityGame as UtilityGame
 from .games.welfare import NashWelfare as NashWelfare
 from .games.welfare import SoftMinimum as SoftMinimum
 from .games.zero_sum import ZeroSumGame as ZeroSumGame
+from .games.zero_sum_markov import ZeroSumMarkovGame as ZeroSumMarkovGame
+from .learning.bandits import BanditSetting as BanditSetting
+from .learning.coverage import coverage as coverage
+from .learning.judging import pessimistic_value as pessimistic_value
+from .learning.offline.bonus import plan_with_bonus as plan_with_bonus
+from .learning.offline.plug_in import plan_plug_in as plan_plug_in
+from .learning.offline.restricted import plan_restricted as plan_restricted
+from .learning.offline.version_space import plan_version_space as plan_version_space
+from .learning.online.explorers import Enhancer as Enhancer
+from .learning.online.explorers import OnPolicy as OnPolicy
+from .learning.online.learning import learn_online as learn_online
+from .learning.online.oracles import CallableOracle as CallableOracle
+from .learning.online.oracles import ModelOracle as ModelOracle
+from .learning.online.oracles import VotesOracle as VotesOracle
+from .learning.processes import MarkovSetting as MarkovSetting
+from .learning.reward_on_policy.bandits import ClusteredBandit as ClusteredBandit
+from .learning.reward_on_policy.retraining import (
+    reward_learning_on_policy as reward_learning_on_policy,
+)
+from .learning.uncertainty import greatest_uncertainty as greatest_uncertainty
 from .results import Certificate as Certificate
 from .results import Solution as Solution
 from .results import Stop as Stop
