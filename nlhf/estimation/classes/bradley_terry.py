@@ -13,7 +13,7 @@ from nlhf.estimation.classes.cells import (
     checked_shape,
     warn_of_silence,
 )
-from nlhf.estimation.classes.links import Link, checked_delta, checked_rounds
+from nlhf.estimation.classes.links import Link, checked_delta
 from nlhf.estimation.classes.models import Confidence, Model
 from nlhf.estimation.classes.regions import Region, log_odds_region, mixture_cost
 from nlhf.estimation.classes.rows import Maximum, Rows, maximise_in_box
@@ -64,7 +64,7 @@ class BradleyTerryClass:
         warn_of_silence(data, stacklevel=2)
         return self._model(blocks)
 
-    def confidence(self, data: PreferenceData, delta: float, rounds: int = 1) -> Confidence:
+    def confidence(self, data: PreferenceData, delta: float) -> Confidence:
         """Return what is known of the truth; see `PreferenceClass`.
 
         Raises:
@@ -75,7 +75,6 @@ class BradleyTerryClass:
         Warns:
             Degenerate: If a stage has no data; the width there is the full range.
         """
-        checked_rounds(rounds)
         nats = -log(checked_delta(delta))
         blocks = list(self._blocks(data))
         warn_of_silence(data, stacklevel=2)

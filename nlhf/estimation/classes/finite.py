@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from nlhf.data.preference_data import PreferenceData
 from nlhf.errors import HypothesisViolated, InvalidData
 from nlhf.estimation.classes.cells import checked_data
-from nlhf.estimation.classes.links import Link, checked_delta, checked_rounds, checked_tables
+from nlhf.estimation.classes.links import Link, checked_delta, checked_tables
 from nlhf.estimation.classes.models import FiniteConfidence, Model
 from nlhf.numerics import log_of
 from nlhf.results import float_array, read_only
@@ -21,7 +21,7 @@ class FiniteClass:
 
     The radius of its version space is provable for data collected in any way, adaptively too.
     With :math:`BC = \sqrt{pp^*} + \sqrt{(1-p)(1-p^*)}`, the likelihood ratios satisfy
-    :math:`E \prod_i \sqrt{p/p^*}(y_i) / BC_i \le 1` for every model, so by Markov's inequality and
+    :math:`E \prod_i \sqrt{p/p^*}(y_i) / BC_i \le 1` for every model, so by Ville's inequality and
     a union over K models, with probability at least 1 - δ the estimate has
     :math:`\sum_i -\log BC(\hat P, P^*)(z_i) \le \log(K/\delta)`; and
 
@@ -29,7 +29,8 @@ class FiniteClass:
     * with the log-odds link and |T| ≤ B, :math:`-\log BC \ge (T - T^*)^2/(8(2 + e^B + e^{-B}))`:
       ρ = 8 (2 + e^B + e^-B) log(K/δ).
 
-    For the data of T rounds at once, K is replaced by T K. A radius of log(K/δ) is not enough
+    The products are martingales, so by Ville's inequality the event holds for all sample sizes at
+    once, and learning in rounds needs no more. A radius of log(K/δ) is not enough
     (mle-radius-without-2 in the ledger).
 
     Args:
@@ -89,20 +90,20 @@ class FiniteClass:
         """
         return self._fitted(data, self._payoffs(data))
 
-    def radius(self, delta: float, rounds: int = 1) -> float:
+    def radius(self, delta: float) -> float:
         """Return ρ, in squared payoff units.
 
         Raises:
-            HypothesisViolated: If δ is not between 0 and 1, or `rounds` is not positive.
+            HypothesisViolated: If δ is not between 0 and 1.
         """
-        nats = log(checked_rounds(rounds) * self.size / checked_delta(delta))
+        nats = log(self.size / checked_delta(delta))
         if self.link is Link.PROBABILITY:
             return 2.0 * nats
         with np.errstate(over="ignore"):
             flatness = 2.0 + float(np.exp(self.bound) + np.exp(-self.bound))
         return 8.0 * flatness * nats
 
-    def confidence(self, data: PreferenceData, delta: float, rounds: int = 1) -> FiniteConfidence:
+    def confidence(self, data: PreferenceData, delta: float) -> FiniteConfidence:
         r"""Return the version space :math:`\{k : \sum_i (T_k - \hat T)^2(z_i) \le \rho\}`.
 
         Its width is the largest :math:`|T_k - \hat T|` of its members: nowhere more than
@@ -113,7 +114,7 @@ class FiniteClass:
             HypothesisViolated: If δ is not between 0 and 1.
             InvalidData: If every model says that the data cannot be.
         """
-        radius = self.radius(delta, rounds)
+        radius = self.radius(delta)
         payoffs = self._payoffs(data)
         model = self._fitted(data, payoffs)
         centre = int(model.parameters)
@@ -127,7 +128,7 @@ class FiniteClass:
             delta=float(delta),
             radius=radius,
             width=width,
-            statement=f"maximum likelihood over {self.size} models, {rounds} rounds, any design "
+            statement=f"maximum likelihood over {self.size} models, any design, all n at once "
             "(mle-radius)",
             members=members,
             in_sample=errors,

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from nlhf.data.preference_data import PreferenceData
 from nlhf.errors import InvalidProblem
 from nlhf.estimation.classes.cells import checked_bound, checked_data
-from nlhf.estimation.classes.links import Link, checked_delta, checked_rounds
+from nlhf.estimation.classes.links import Link, checked_delta
 from nlhf.estimation.classes.models import Confidence, Model
 from nlhf.estimation.classes.regions import (
     Region,
@@ -75,7 +75,7 @@ class LinearClass:
         """
         return self._model(maximise_in_ball(self._rows(data), self.bound))
 
-    def confidence(self, data: PreferenceData, delta: float, rounds: int = 1) -> Confidence:
+    def confidence(self, data: PreferenceData, delta: float) -> Confidence:
         """Return what is known of the truth; see `PreferenceClass`.
 
         Raises:
@@ -83,7 +83,6 @@ class LinearClass:
             InvalidData: If the data are of another shape.
             SolverFailed: If the Kuhn-Tucker conditions do not hold at the solver's answer.
         """
-        checked_rounds(rounds)
         nats = -log(checked_delta(delta))
         rows = self._rows(data)
         maximum = maximise_in_ball(rows, self.bound)

@@ -101,14 +101,3 @@ def checked_delta(delta: float) -> float:
             "as 0.05",
         )
     return float(delta)
-
-
-def checked_rounds(rounds: int) -> int:
-    """Return T after checking that it is a positive integer.
-
-    Raises:
-        HypothesisViolated: Otherwise.
-    """
-    if isinstance(rounds, bool) or not isinstance(rounds, int | np.integer) or rounds < 1:
-        raise HypothesisViolated(f"rounds is {rounds!r}", "give a positive integer")
-    return int(rounds)

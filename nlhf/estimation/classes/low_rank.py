@@ -14,7 +14,7 @@ from nlhf.estimation.classes.cells import (
     counted,
     warn_of_silence,
 )
-from nlhf.estimation.classes.links import Link, checked_rounds
+from nlhf.estimation.classes.links import Link
 from nlhf.estimation.classes.models import Confidence, Model
 from nlhf.estimation.classes.rows import MARGIN
 from nlhf.estimation.classes.tabular import CellIntervals, cell_intervals
@@ -110,7 +110,7 @@ class LowRankClass:
         warn_of_silence(data, stacklevel=2)
         return self._model(data, wins)
 
-    def confidence(self, data: PreferenceData, delta: float, rounds: int = 1) -> Confidence:
+    def confidence(self, data: PreferenceData, delta: float) -> Confidence:
         """Return what is known of the truth; see `PreferenceClass`.
 
         Raises:
@@ -121,7 +121,6 @@ class LowRankClass:
         Warns:
             Degenerate: If a stage has no data; the width there is the full range.
         """
-        checked_rounds(rounds)
         intervals = cell_intervals(data, self.shape, delta)
         warn_of_silence(data, stacklevel=2)
         model = self._model(data, intervals.wins)

@@ -93,12 +93,12 @@ class PreferenceClass(Protocol):
         """Return the model of largest likelihood."""
         ...
 
-    def confidence(self, data: PreferenceData, delta: float, rounds: int = 1) -> Confidence:
+    def confidence(self, data: PreferenceData, delta: float) -> Confidence:
         """Return what is known of the truth with probability at least 1 - δ.
 
         Args:
-            data: Comparisons; which ones were made may depend on earlier answers.
+            data: Comparisons; which ones were made may depend on earlier answers. The event is that
+                of all sample sizes at once, as the data grow.
             delta: δ.
-            rounds: T: the event holds for the data of T rounds at once, as they grow.
         """
         ...

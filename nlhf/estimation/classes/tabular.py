@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from nlhf.data.preference_data import PreferenceData
 from nlhf.estimation.classes.cells import checked_data, checked_shape, counted, warn_of_silence
-from nlhf.estimation.classes.links import Link, checked_delta, checked_rounds
+from nlhf.estimation.classes.links import Link, checked_delta
 from nlhf.estimation.classes.models import Confidence, Model
 
 _BISECTIONS = 60
@@ -63,7 +63,7 @@ class TabularClass:
         warn_of_silence(data, stacklevel=2)
         return _model(data, wins)
 
-    def confidence(self, data: PreferenceData, delta: float, rounds: int = 1) -> Confidence:
+    def confidence(self, data: PreferenceData, delta: float) -> Confidence:
         """Return what is known of the truth; see `PreferenceClass`.
 
         Raises:
@@ -74,7 +74,6 @@ class TabularClass:
         Warns:
             Degenerate: If a stage has no data; the width there is the full range.
         """
-        checked_rounds(rounds)
         intervals = cell_intervals(data, self.shape, delta)
         warn_of_silence(data, stacklevel=2)
         model = _model(data, intervals.wins)

@@ -16,7 +16,7 @@ import numpy as np
 
 from nlhf.data.preference_data import PreferenceData
 from nlhf.errors import Degenerate, HypothesisViolated, InvalidProblem
-from nlhf.estimation.classes.links import checked_delta, checked_rounds
+from nlhf.estimation.classes.links import checked_delta
 from nlhf.estimation.classes.models import Confidence, PreferenceClass
 from nlhf.learning.judging import certified_gap, pessimistic_value, rounding
 from nlhf.learning.online.checkpoints import Identity, OnlineCheckpoint, Progress
@@ -52,9 +52,8 @@ def learn_online(
     .. math:: -J^*(\pi_t, \dagger) \le \epsilon + \max_\rho |(T^* - \hat T_t)(\pi_t, \rho)|
               \le \epsilon + \sqrt{\lambda + \rho/m}\; \Gamma_t
 
-    (enhancer-certificate). The first estimate needs no share of δ: a confidence set without data
-    is not random, so it contains every truth that it may have to. So T rounds cover T + 1
-    standings.
+    (enhancer-certificate). The event is that of all sample sizes at once: it has no share of δ to
+    pay for more rounds.
 
     Args:
         setting: Where policies act.
@@ -127,12 +126,12 @@ class _Learner:
 
     def __post_init__(self) -> None:
         checked_delta(self.delta)
-        checked_rounds(self.rounds)
-        whole = isinstance(self.queries, int | np.integer) and not isinstance(self.queries, bool)
-        if not (whole and self.queries >= 1):
-            raise HypothesisViolated(
-                f"queries is {self.queries!r}", "give a positive integer, the questions of a round"
-            )
+        for name, number in (("rounds", self.rounds), ("queries", self.queries)):
+            whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
+            if not (whole and number >= 1):
+                raise HypothesisViolated(
+                    f"{name} is {number!r}", "give a positive integer; queries are those of a round"
+                )
         if self.preference_class.shape != self.setting.shape:
             raise InvalidProblem(
                 f"the class has payoffs of shape {self.preference_class.shape} (stages, outcomes), "
@@ -165,7 +164,7 @@ class _Learner:
 
     def standing(self, data: PreferenceData) -> tuple[Standing, Situation]:
         """Return the main agent that the answers so far lead to, and what is certain of it."""
-        confidence = self.preference_class.confidence(data, self.delta, self.rounds)
+        confidence = self.preference_class.confidence(data, self.delta)
         model, units = confidence.model, confidence.model.link.units
         ridge = self.measured(confidence)
         policy = self.setting.solve(model.table)

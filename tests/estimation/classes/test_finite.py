@@ -47,13 +47,13 @@ def test_the_likelihood_is_that_of_votes_one_by_one(seed, link):
 def test_the_version_space_is_as_it_is_defined(seed, link):
     rng = np.random.default_rng(seed)
     some, data = FiniteClass(tables(rng), link), votes(rng)
-    found = some.confidence(data, 0.3, rounds=2)
+    found = some.confidence(data, 0.3)
     best = int(np.argmax(some.log_likelihoods(data)))
     np.testing.assert_array_equal(found.model.table, some.tables[best])
     errors = data.pairs.payoffs(some.tables) - data.pairs.payoffs(found.model.table)
     apart = np.array([sum(data.counts * error**2) for error in errors])
     factor = 2 if link is Link.PROBABILITY else 8 * (2 + 2 * math.cosh(np.abs(some.tables).max()))
-    assert found.radius == pytest.approx(factor * math.log(2 * 5 / 0.3), rel=1e-12)
+    assert found.radius == pytest.approx(factor * math.log(5 / 0.3), rel=1e-12)
     np.testing.assert_array_equal(found.members, np.flatnonzero(apart <= found.radius))
     width = np.abs(some.tables[found.members] - found.model.table).max(axis=0)
     np.testing.assert_array_equal(found.width, width)
@@ -142,8 +142,6 @@ def test_a_delta_that_is_no_probability_is_refused(delta):
 
 def test_wrong_arguments_are_refused():
     some = FiniteClass(np.zeros((1, 1, 2, 2)))
-    with pytest.raises(HypothesisViolated, match="rounds is 0"):
-        some.radius(0.1, rounds=0)
     with pytest.raises(InvalidData, match=r"\(2, 2\), the class has \(1, 2\)"):
         some.fit(told((2, 2), []))
     with pytest.raises(HypothesisViolated, match="ridge"):

@@ -88,7 +88,7 @@ def asked_where_widest(rng, preference, preference_class, delta, rounds=4, batch
             at = np.unravel_index(cell, preference.shape)
             rows.append((*at, 1, float(rng.random() < preference[at])))
         data = data.joined(told((stages, outcomes), rows)).condensed()
-        found = preference_class.confidence(data, delta, rounds)
+        found = preference_class.confidence(data, delta)
         error = data.pairs.payoffs(truth - found.model.table) ** 2 @ data.counts
         outside = (np.abs(truth - found.model.table) > found.width + 1e-12).any()
         if outside or error > found.radius:

@@ -70,8 +70,8 @@ def test_no_certificate_is_violated_on_500_instances(link, markov, count):
 class TooSure(FiniteClass):
     """A class with a thousandth of the radius."""
 
-    def radius(self, delta: float, rounds: int = 1) -> float:
-        return 1e-3 * super().radius(delta, rounds)
+    def radius(self, delta: float) -> float:
+        return 1e-3 * super().radius(delta)
 
 
 def test_certificates_with_the_radius_cut_are_violated_somewhere():
