@@ -22,6 +22,7 @@ from benchmarks.methods import METHODS, Outcome, Run
 from benchmarks.raters import raters, recovery
 from benchmarks.steps import steps
 from benchmarks.suites import (
+    Candidates,
     Case,
     Comparison,
     Footprint,
@@ -92,6 +93,8 @@ def measure(case: Case) -> Iterator[Measurement]:
             yield from _mixtures(case)
     elif isinstance(case, Footprint):
         yield _footprint(case)
+    elif isinstance(case, Candidates):
+        yield _candidates(case)
     else:
         yield _startup(case)
 
@@ -237,6 +240,13 @@ def _toys(case: Toy) -> Iterator[Measurement]:
 def _footprint(case: Footprint) -> Measurement:
     return _in_a_fresh_process(
         "footprint", [sys.executable, "-m", "benchmarks.worker", json.dumps(asdict(case))]
+    )
+
+
+def _candidates(case: Candidates) -> Measurement:
+    return _in_a_fresh_process(
+        "candidates",
+        [sys.executable, "-m", "benchmarks.planning_worker", json.dumps(asdict(case))],
     )
 
 

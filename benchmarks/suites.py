@@ -239,6 +239,37 @@ class Groups:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidates:
+    """Pessimistic planning over a version space in a fresh process: time and peak memory.
+
+    Attributes:
+        models: K.
+        contexts: X.
+        responses: n.
+        temperature: τ, in win probability.
+        votes: On uniform pairs, answered by the first candidate.
+        accuracy: Of the pessimistic value.
+        seed: Root of the stream.
+    """
+
+    models: int
+    contexts: int = 20
+    responses: int = 100
+    temperature: float = 0.1
+    votes: int = 2000
+    accuracy: float = 1e-8
+    seed: int = 0
+
+    @property
+    def instance(self) -> str:
+        """The case in words."""
+        return (
+            f"fresh process: version space of K = {self.models}, n = {self.responses}, "
+            f"X = {self.contexts}, τ = {self.temperature:g}, {self.votes} votes"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Raters:
     """A mixture of raters fitted to many votes on uniform pairs, rewards standard normal.
 
@@ -304,7 +335,17 @@ class Recovery:
 
 
 Case = (
-    Comparison | Footprint | Startup | Sweeps | Planning | Steps | Toy | Groups | Raters | Recovery
+    Comparison
+    | Footprint
+    | Startup
+    | Sweeps
+    | Planning
+    | Steps
+    | Toy
+    | Groups
+    | Raters
+    | Recovery
+    | Candidates
 )
 
 
@@ -392,6 +433,12 @@ RATERS: tuple[Case, ...] = (
 )
 """Mixtures of raters: recovery against comparisons a rater, and a million votes."""
 
+PESSIMISM: tuple[Case, ...] = (
+    *(Candidates(models) for models in (125, 250, 500, 1000)),
+    *(Candidates(1000, temperature=temperature) for temperature in (1.0, 0.01)),
+)
+"""Pessimistic planning: time and memory against the number of candidates."""
+
 QUICK: tuple[Case, ...] = (
     Comparison("tournament", 5, 1, 0.1, ("exact", "cvxpy", "extragradient"), repeats=2),
     Comparison("uniform", 4, 40, 0.1, ("exact", "cvxpy"), repeats=2, sample=3),
@@ -402,6 +449,7 @@ QUICK: tuple[Case, ...] = (
     Steps("extragradient", 20, 5, repeats=3),
     Recovery(5, raters=30, responses=4, seeds=1),
     Groups(3, 4, 2, 0.1, repeats=1),
+    Candidates(10, 2, 5),
 )
 """A few seconds that exercise everything: for trying the machinery out."""
 
@@ -415,5 +463,6 @@ SUITES: Mapping[str, tuple[Case, ...]] = {
     "steps": STEPS,
     "maxmin": MAXMIN,
     "raters": RATERS,
-    "full": (*TARGETS, *MEMORY, *MDPS, *STEPS, *MAXMIN, *RATERS, *BATCHES, *SIZES),
+    "pessimism": PESSIMISM,
+    "full": (*TARGETS, *MEMORY, *MDPS, *STEPS, *MAXMIN, *RATERS, *PESSIMISM, *BATCHES, *SIZES),
 }

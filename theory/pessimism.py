@@ -106,13 +106,15 @@ def confidence_of(learnt: Learnt, bonus: bool) -> Confidence:
     tables = learnt.tables - VALUE
     model = Model(tables[learnt.centre], Link.PROBABILITY, 0.0, np.array(float(learnt.centre)))
     if bonus:
-        return Confidence(model, _SURE, learnt.radius, beta(learnt) * uncertainty(learnt), "given")
+        width = beta(learnt) * uncertainty(learnt)
+        return Confidence(model, _SURE, learnt.radius, width, np.full(width.shape, VALUE), "given")
     kept = np.flatnonzero(members(learnt))
     return FiniteConfidence(
         model=model,
         delta=_SURE,
         radius=learnt.radius,
         width=np.abs(tables[kept] - tables[learnt.centre]).max(axis=0),
+        largest=np.full(tables[0].shape, VALUE),
         statement="given",
         members=kept,
         in_sample=squared(learnt.tables, learnt.centre, learnt.counts),

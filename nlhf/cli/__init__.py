@@ -16,6 +16,7 @@ from nlhf.cli.align import Align
 from nlhf.cli.bench import Bench
 from nlhf.cli.compare import Compare
 from nlhf.cli.example import Example
+from nlhf.cli.learn import Learn
 from nlhf.cli.solve import Solve
 from nlhf.cli.verify import Verify
 from nlhf.errors import NlhfError, NlhfWarning
@@ -24,6 +25,7 @@ _COMMANDS = {
     "solve": Solve,
     "compare": Compare,
     "align": Align,
+    "learn": Learn,
     "verify": Verify,
     "example": Example,
     "bench": Bench,
@@ -46,6 +48,9 @@ _OPTIONS = (
     ("a step_size of", "a --step-size of"),
     ("None for the largest", "no --step-size for the largest"),
     ("unproven=True", "--unproven"),
+    ("delta is", "--delta is"),
+    ("rounds is", "--rounds is"),
+    ("queries is", "--queries is"),
 )
 """How errors call arguments of functions, and what these are called here."""
 

@@ -29,7 +29,7 @@ class Pairs:
         second: The outcomes of the second.
 
     Raises:
-        InvalidData: If the shapes differ or an index is out of range.
+        InvalidData: If the shapes differ, or an index is no integer or out of range.
     """
 
     shape: tuple[int, int]
@@ -41,7 +41,7 @@ class Pairs:
         for name in ("stage", "first", "second"):
             object.__setattr__(self, name, read_only(getattr(self, name)))
         shapes = [self.stage.shape, self.first.shape, self.second.shape]
-        if len(set(shapes)) > 1 or self.stage.shape[1] == 0:
+        if len(set(shapes)) > 1 or self.stage.ndim != 2 or self.stage.shape[1] == 0:
             raise InvalidData(
                 f"stages, first and second outcomes have shapes {shapes}",
                 "give three arrays of one shape (pair, cell), with at least one cell",
@@ -49,6 +49,10 @@ class Pairs:
         stages, outcomes = self.shape
         for name, below in (("stage", stages), ("first", outcomes), ("second", outcomes)):
             index = getattr(self, name)
+            if index.dtype.kind not in "iu":
+                raise InvalidData(
+                    f"{name} has entries of type {index.dtype}", "give integers, counted from 0"
+                )
             wrong = (index < 0) | (index >= below)
             if wrong.any():
                 row, cell = (int(i) for i in np.argwhere(wrong)[0])
@@ -78,7 +82,18 @@ class Pairs:
     def payoffs(
         self, tables: Float[np.ndarray, "*model stage outcome outcome"]
     ) -> Float[np.ndarray, "*model pair"]:
-        """Return the payoff of first against second under every table: the mean over its cells."""
+        """Return the payoff of first against second under every table: the mean over its cells.
+
+        Raises:
+            InvalidData: If a table is of another shape than the pairs.
+        """
+        stages, outcomes = self.shape
+        if tables.shape[-3:] != (stages, outcomes, outcomes):
+            raise InvalidData(
+                f"the pairs have (stages, outcomes) = {self.shape}, a table the shape "
+                f"{tables.shape[-3:]}",
+                "use pairs and payoffs of one problem",
+            )
         flat = tables.reshape(-1, *tables.shape[-3:])
         found = np.empty((len(flat), len(self)))
         at_once = max(1, _ENTRIES // max(1, self.stage.size))

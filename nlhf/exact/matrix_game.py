@@ -154,13 +154,26 @@ def _select(
     """Return the maximum-entropy optimal strategy of every distinct player."""
     if symmetric:
         support = _maximal_support(matrix)
+        _require_any(support)
         return [least_divergence(matrix, support, support, references[0])]
     rows, columns = _maximal_supports(matrix)
+    _require_any(rows, columns)
     value = _value_on(matrix, rows, columns)
     return [
         least_divergence(matrix - value, rows, columns, references[0]),
         least_divergence(value - matrix.T, columns, rows, references[1]),
     ]
+
+
+def _require_any(*supports: Bool[np.ndarray, "action"]) -> None:
+    """Raise if nobody plays anything: payoffs so close that rounding hides who beats whom."""
+    if not all(support.any() for support in supports):
+        raise SolverFailed(
+            "no action is played in any optimal strategy that was found",
+            "multiply the payoffs: their differences are close to rounding",
+            solver="HiGHS",
+            status="optimal",
+        )
 
 
 def _accepted(matrix: Float[np.ndarray, "row column"], chosen: list[LeastDivergence]) -> bool:

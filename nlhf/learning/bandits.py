@@ -117,8 +117,7 @@ class BanditSetting:
 
     def solve(self, table: Float[np.ndarray, "stage outcome outcome"]) -> Policy:
         """Return the equilibrium policy, by the exact solvers of preference games."""
-        scale = 0.5 / max(float(np.abs(table).max()), 1e-300)
-        scale = 1.0 if scale >= 1.0 else scale
+        scale = min(1.0, 0.5 / max(float(np.abs(table).max()), 1e-300))
         game = PreferenceGame(
             0.5 + scale * table, self.reference, scale * self.temperature, self.stage_weights
         )

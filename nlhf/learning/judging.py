@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from nlhf.errors import InvalidProblem
 from nlhf.estimation.classes.models import Confidence, FiniteConfidence
 from nlhf.learning.settings import Setting
 from nlhf.numerics import EPSILON
@@ -48,7 +49,18 @@ def opposed(
     tables: Float[np.ndarray, "model stage outcome outcome"],
     visits: Float[np.ndarray, "stage outcome"],
 ) -> Float[np.ndarray, "model stage outcome"]:
-    """Return what every outcome concedes to a policy of the given visits: Σ_i ψ_l(i) T_l(i, j)."""
+    """Return what every outcome concedes to a policy of the given visits: Σ_i ψ_l(i) T_l(i, j).
+
+    Raises:
+        InvalidProblem: If payoffs and visits are of different shapes.
+    """
+    stages, outcomes = visits.shape
+    if tables.shape[1:] != (stages, outcomes, outcomes):
+        raise InvalidProblem(
+            f"payoffs of shape {tables.shape[1:]}, a policy that visits {outcomes} outcomes at "
+            f"{stages} stages",
+            "use payoffs and policies of one setting",
+        )
     found = np.empty(tables.shape[:-1])
     at_once = max(1, _ENTRIES // tables[0].size)
     for start in range(0, len(tables), at_once):
@@ -78,8 +90,8 @@ def pessimistic_value(setting: Setting, confidence: Confidence, policy: Policy) 
               + \tau KL(\rho\|\mu) \le J^*(\pi, \dagger),
 
     over the version space of a finite class; of any other over all payoffs, skew or not, that are
-    within the width of the estimate. It holds on the event of the confidence set, for any policy,
-    chosen by these data or not.
+    within the width of the estimate and no larger than the class allows. It holds on the event of
+    the confidence set, for any policy, chosen by these data or not.
 
     Returns:
         A lower bound of confidence 1 - δ, in units of the payoff; never above 0, the value.
@@ -92,8 +104,7 @@ def pessimistic_value(setting: Setting, confidence: Confidence, policy: Policy) 
         ]
         least = float(np.concatenate(parts).min())
     else:
-        lowest = confidence.model.table - confidence.width
-        least = float(secured(setting, lowest[None], policy)[0])
+        least = float(secured(setting, confidence.lowest[None], policy)[0])
     least = min(least - rounding(setting, confidence, policy), 0.0)
     units, sure = confidence.model.link.units, 1.0 - confidence.delta
     return Bound(least, Knows.LOWER, units, least, 0.0, sure)
@@ -101,7 +112,8 @@ def pessimistic_value(setting: Setting, confidence: Confidence, policy: Policy) 
 
 def certified_gap(value: Bound) -> Bound:
     """Return the upper bound on the exploitability that goes with a lower bound on the value."""
-    return Bound(-value.low, Knows.UPPER, value.units, 0.0, -value.low, value.confidence)
+    gap = 0.0 - value.low
+    return Bound(gap, Knows.UPPER, value.units, 0.0, gap, value.confidence)
 
 
 def rounding(setting: Setting, confidence: Confidence, policy: Policy) -> float:

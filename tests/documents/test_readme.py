@@ -54,5 +54,5 @@ def test_the_blocks_that_ci_pastes_are_marked():
     text = README.read_text()
     assert re.search(r"<!-- main job -->\n```bash\npip install \. && ", text)
     assert re.search(
-        r"<!-- tests -->\n```bash\npip install .*\[data,interop,dev\].* && pytest", text
+        r"<!-- tests -->\n```bash\npip install .*\[data,interop,sweeps,dev\].* && pytest", text
     )

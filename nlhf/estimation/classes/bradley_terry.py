@@ -92,6 +92,7 @@ class BradleyTerryClass:
             delta=float(delta),
             radius=radius,
             width=np.maximum(width, width.swapaxes(1, 2)),
+            largest=np.full(width.shape, self.bound),
             statement=f"the truth is Bradley-Terry with log-odds of at most {self.bound:g}: "
             f"{len(blocks)} likelihood ratios mixed over Gaussians and Ville's inequality, any "
             "design, all sample sizes at once",

@@ -13,7 +13,7 @@ from nlhf.estimation.classes.cells import checked_data
 from nlhf.estimation.classes.links import Link, checked_delta, checked_tables
 from nlhf.estimation.classes.models import FiniteConfidence, Model
 from nlhf.numerics import log_of
-from nlhf.results import float_array, read_only
+from nlhf.results import chosen, float_array, read_only
 
 
 class FiniteClass:
@@ -42,11 +42,12 @@ class FiniteClass:
         link: The link.
 
     Raises:
-        InvalidProblem: If a shape does not fit, or a table is not skew, or too large for its link.
+        InvalidProblem: If a shape does not fit, a table is not skew, or too large for its link, or
+            there is no such link.
     """
 
     def __init__(self, tables: ArrayLike, link: Link = Link.PROBABILITY) -> None:
-        self.link = Link(link)
+        self.link = chosen(Link, link, "the link")
         self.tables = read_only(checked_tables(tables, self.link, axes=4))
 
     @classmethod
@@ -58,7 +59,7 @@ class FiniteClass:
         """
         p = float_array("the preferences", preferences)
         centred = checked_tables(p - 0.5, Link.PROBABILITY, axes=4)
-        if Link(link) is Link.PROBABILITY:
+        if chosen(Link, link, "the link") is Link.PROBABILITY:
             return cls(centred, link)
         logs = log_of(np.clip(p, 0.0, 1.0))
         return cls(logs - logs.swapaxes(-1, -2), link)
@@ -128,6 +129,7 @@ class FiniteClass:
             delta=float(delta),
             radius=radius,
             width=width,
+            largest=np.full(width.shape, self.bound),
             statement=f"maximum likelihood over {self.size} models, any design, all n at once "
             "(mle-radius)",
             members=members,

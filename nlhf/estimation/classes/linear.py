@@ -102,6 +102,7 @@ class LinearClass:
             delta=float(delta),
             radius=region.radius,
             width=np.maximum(width, width.swapaxes(1, 2)),
+            largest=self.bound * self._lengths,
             statement=f"the truth is linear in the {self.features.shape[-1]} features with "
             f"parameters of length at most {self.bound:g}: {source} and Ville's inequality, any "
             "design, all sample sizes at once",

@@ -48,6 +48,8 @@ def checked_tables(
 ) -> Float[np.ndarray, "*model stage outcome outcome"]:
     """Return payoffs as an array after checking that they are skew, and small enough.
 
+    What is skew up to rounding is made exactly so: bounds on what policies secure rest on it.
+
     Args:
         tables: Payoffs with the given number of axes, the last three (stage, outcome, outcome).
         link: Probabilities bound the payoff by 1/2.
@@ -64,7 +66,7 @@ def checked_tables(
             f"the payoffs have shape {array.shape}",
             f"pass a non-empty array {wanted}; a single prompt is one stage",
         )
-    models = array.reshape(-1, *array.shape[-3:])
+    models, exact = array.reshape(-1, *array.shape[-3:]), True
     for number, table in enumerate(models):
         name = f"model {number}: " if axes == 4 else ""
         size = float(np.abs(table).max())
@@ -76,6 +78,7 @@ def checked_tables(
                 "pass P - 1/2, or name the log-odds link",
             )
         off = np.abs(table + table.swapaxes(-1, -2))
+        exact = exact and not off.any()
         if off.max() > COMPLEMENT_TOLERANCE * max(size, 1e-300):
             stage, i, j = (int(k) for k in np.unravel_index(int(off.argmax()), off.shape))
             raise InvalidProblem(
@@ -84,7 +87,7 @@ def checked_tables(
                 "payoffs are skew: what the first gains the second loses; subtract 1/2 from "
                 "win probabilities",
             )
-    return array
+    return array if exact else np.asarray((array - array.swapaxes(-1, -2)) / 2.0)
 
 
 def checked_delta(delta: float) -> float:

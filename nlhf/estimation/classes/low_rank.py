@@ -130,6 +130,7 @@ class LowRankClass:
             delta=float(delta),
             radius=self._radius(intervals, model.table, width),
             width=width,
+            largest=np.full(width.shape, self.bound),
             statement=f"payoffs of at most {self.bound:g}, nothing assumed of their rank: the "
             "tabular intervals (Beta(1/2, 1/2) mixtures and Ville's inequality, any design, all "
             f"sample sizes at once) about the best of {self.starts + 1} local maxima",

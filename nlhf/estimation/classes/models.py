@@ -42,6 +42,7 @@ class Confidence:
         radius: ρ: on the event :math:`\sum_i (T^*(z_i) - \hat T(z_i))^2 \le \rho`.
         width: Shape ``(L, m, m)``, symmetric: on the event :math:`|T^* - \hat T| \le` width in
             every cell.
+        largest: Shape ``(L, m, m)``, symmetric: no payoff of the class is larger in size.
         statement: What is proved of the event, and where.
     """
 
@@ -49,10 +50,17 @@ class Confidence:
     delta: float
     radius: float
     width: Float[np.ndarray, "stage outcome outcome"]
+    largest: Float[np.ndarray, "stage outcome outcome"]
     statement: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "width", read_only(self.width))
+        for name in ("width", "largest"):
+            object.__setattr__(self, name, read_only(getattr(self, name)))
+
+    @property
+    def lowest(self) -> Float[np.ndarray, "stage outcome outcome"]:
+        """The least that payoffs are on the event: the estimate less the width, in the class."""
+        return np.maximum(self.model.table - self.width, -self.largest)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from nlhf.errors import SolverFailed
 from nlhf.estimation.classes.links import Link
-from nlhf.numerics import log_of, log_sigmoid, sigmoid
+from nlhf.numerics import EPSILON, log_of, log_sigmoid, sigmoid
 
 GAP_TOLERANCE = 1e-6
 """How much larger, in nats, the log-likelihood of another member may be than that of the fit."""
@@ -22,6 +22,13 @@ _STRIDE = 6.0
 _MULTIPLIER = 1e-6
 """Relative error of the multiplier; what it costs in nats is of the order of its square."""
 
+_PROJECTED_STEPS = 100
+_ENOUGH = 1e-2
+"""Of the tolerance: what is small enough to stop at."""
+_NEAR = 1e-3
+"""Share of the box within which a bound counts as near."""
+_HALVINGS = 30
+_ASCENT = 1e-4
 _POLISHING_STEPS = 2
 
 
@@ -138,9 +145,11 @@ def maximise_in_ball(rows: Rows, radius: float) -> Maximum:
 
 
 def maximise_in_box(rows: Rows, half: float) -> Maximum:
-    r"""Return the maximum over :math:`|\theta_j| \le b`, by L-BFGS-B and Newton's method.
+    r"""Return the maximum over :math:`|\theta_j| \le b`, by L-BFGS-B and projected Newton steps.
 
-    L-BFGS-B finds which bounds bind, and Newton steps in the other parameters make it exact.
+    L-BFGS-B comes near, but it may stall where bounds bind or must be let go of; Newton steps in
+    the parameters that are free to move, cut at the bounds and shortened until the likelihood
+    grows, make it exact.
 
     Raises:
         SolverFailed: If the Kuhn-Tucker conditions fail by more than `GAP_TOLERANCE`.
@@ -157,17 +166,40 @@ def maximise_in_box(rows: Rows, half: float) -> Maximum:
         options={"ftol": 0.0, "gtol": _GRADIENT, "maxiter": 10_000, "maxfun": 100_000},
     )
     theta = np.asarray(found.x)
-    score = rows.score(theta)
-    for _ in range(_POLISHING_STEPS):
-        free = np.abs(theta) < half
-        step = np.zeros(size)
-        information = rows.information(theta)[np.ix_(free, free)]
-        step[free] = np.linalg.lstsq(information, score[free], rcond=None)[0]
-        tried = np.clip(theta + step, -half, half)
-        slope = rows.score(tried)
-        if _box_gap(slope, tried, half) < _box_gap(score, theta, half):
-            theta, score = tried, slope
-    return _checked(rows, theta, half * float(np.abs(score).sum()), "L-BFGS-B")
+    for _ in range(_PROJECTED_STEPS):
+        score = rows.score(theta)
+        if _box_gap(score, theta, half) <= _ENOUGH * GAP_TOLERANCE:
+            break
+        theta = _projected_step(rows, theta, score, half)
+    reach = half * float(np.abs(rows.score(theta)).sum())
+    return _checked(rows, theta, reach, "L-BFGS-B and projected Newton")
+
+
+def _projected_step(
+    rows: Rows,
+    theta: Float[np.ndarray, " feature"],
+    score: Float[np.ndarray, " feature"],
+    half: float,
+) -> Float[np.ndarray, " feature"]:
+    """Return the next parameters (D. Bertsekas, SIAM J. Control and Optimization 20, 1982).
+
+    Parameters that are near a bound and pushed towards it move along the gradient, the others by
+    Newton's method among themselves: only so is the step of the latter one of ascent once cut.
+    """
+    moved = np.abs(np.clip(theta + score, -half, half) - theta).max()
+    near = (np.abs(theta) >= half - min(_NEAR * half, float(moved))) & (score * theta > 0.0)
+    information = rows.information(theta)
+    step = score / np.maximum(np.diag(information), _LEAST)
+    among = information[np.ix_(~near, ~near)]
+    step[~near] = np.linalg.lstsq(among, score[~near], rcond=None)[0]
+    here = rows.log_likelihood(theta)
+    rounding = 8 * EPSILON * abs(here)
+    for halvings in range(_HALVINGS):
+        tried = np.clip(theta + 0.5**halvings * step, -half, half)
+        promised = _ASCENT * float(score @ (tried - theta))
+        if rows.log_likelihood(tried) >= here + promised - rounding:
+            return tried
+    return theta
 
 
 def _box_gap(

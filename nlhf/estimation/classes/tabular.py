@@ -82,6 +82,7 @@ class TabularClass:
             delta=float(delta),
             radius=intervals.radius,
             width=intervals.width,
+            largest=np.full(intervals.width.shape, 0.5),
             statement="one probability a cell, nothing else assumed: Beta(1/2, 1/2) mixtures and "
             "Ville's inequality, cell by cell and jointly, whichever is narrower, any design, all "
             "sample sizes at once",

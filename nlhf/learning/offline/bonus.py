@@ -13,7 +13,7 @@ from nlhf.games.zero_sum import ZeroSumGame
 from nlhf.games.zero_sum_markov import ZeroSumMarkovGame
 from nlhf.learning.bandits import BanditSetting
 from nlhf.learning.offline.planes import PlaneSearch
-from nlhf.learning.offline.solutions import PessimisticSolution
+from nlhf.learning.offline.solutions import PessimisticSolution, checked_accuracy
 from nlhf.learning.settings import Setting
 from nlhf.results import Provenance
 from nlhf.spaces.policy import Policy
@@ -26,8 +26,9 @@ def plan_with_bonus(
 
     .. math:: \max_\pi \min_\rho\ (\hat T - W)(\pi, \rho) - \tau KL(\pi\|\mu) + \tau KL(\rho\|\mu)
 
-    with W the width of the confidence set. The payoff is no longer skew, since both sides lose
-    what is uncertain: it is a zero-sum game of two players, of whom only the first is returned.
+    with W the width of the confidence set, cut where no payoff of the class is lower. The payoff is
+    no longer skew, since both sides lose what is uncertain: it is a zero-sum game of two players,
+    of whom only the first is returned.
 
     Guarantee: on the event of the confidence set, of probability at least 1 - δ, the policy
     secures its pessimistic value in the true game, and with :math:`W = \beta\Gamma` its
@@ -38,9 +39,13 @@ def plan_with_bonus(
         confidence: The estimate and its width.
         accuracy: On a decision process at temperature 0, how far from the largest pessimistic
             value the policy's may be, in payoff units; everything else is solved to rounding.
+
+    Raises:
+        HypothesisViolated: If the accuracy is negative or no number.
     """
     start = time.perf_counter()
-    payoff = confidence.model.table - confidence.width
+    checked_accuracy(accuracy)
+    payoff = confidence.lowest
     if setting.temperature > 0.0 or isinstance(setting, BanditSetting):
         policy, short, iterations = _solved(setting.zero_sum(payoff))
         method = "exact zero-sum game of the estimate less its width"

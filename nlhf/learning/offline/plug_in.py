@@ -3,7 +3,7 @@
 import time
 
 from nlhf.estimation.classes.models import Confidence
-from nlhf.learning.judging import secured
+from nlhf.learning.judging import rounding, secured
 from nlhf.learning.offline.solutions import PessimisticSolution
 from nlhf.learning.settings import Setting
 from nlhf.results import Provenance
@@ -23,7 +23,8 @@ def plan_plug_in(setting: Setting, confidence: Confidence) -> PessimisticSolutio
     """
     start = time.perf_counter()
     policy = setting.solve(confidence.model.table)
-    short = -float(secured(setting, confidence.model.table[None], policy)[0])
+    short = rounding(setting, confidence, policy)
+    short -= float(secured(setting, confidence.model.table[None], policy)[0])
     provenance = Provenance(
         method="equilibrium of the estimate", seconds=time.perf_counter() - start
     )

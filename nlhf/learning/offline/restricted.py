@@ -7,16 +7,16 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from nlhf.certificates import certify
-from nlhf.errors import HypothesisViolated, InvalidData
+from nlhf.errors import HypothesisViolated, InvalidData, Unsupported
 from nlhf.estimation.classes.models import Confidence
 from nlhf.exact.matrix_game import solve_matrix_game
 from nlhf.exact.regularised import solve_regularised
 from nlhf.games.zero_sum import ZeroSumGame
 from nlhf.learning.bandits import BanditSetting
-from nlhf.learning.judging import certified_gap, pessimistic_value
+from nlhf.learning.judging import certified_gap, pessimistic_value, rounding
 from nlhf.learning.offline.solutions import PessimisticSolution
 from nlhf.numerics import log_sum_exp
-from nlhf.results import Bound, Knows, Provenance
+from nlhf.results import Bound, Knows, Provenance, read_only
 from nlhf.spaces.policy import Policy
 
 
@@ -57,11 +57,12 @@ def plan_restricted(
 
     Raises:
         InvalidData: If a context has no covered response; the contexts are named.
-        HypothesisViolated: If the shape does not fit.
+        HypothesisViolated: If the shape does not fit, or `covered` is no truth value.
+        Unsupported: In a setting that is no bandit.
     """
     start = time.perf_counter()
     _check(setting, covered)
-    payoff = confidence.model.table - confidence.width
+    payoff = confidence.lowest
     columns, share = _columns(covered)
     logs = np.take_along_axis(setting.reference.log_probabilities, columns, axis=-1) - np.log(share)
     mass = log_sum_exp(logs)
@@ -77,8 +78,7 @@ def plan_restricted(
     certificate = certify(game, profile)
     # KL to μ is KL to μ among covered responses, plus what μ leaves out: -log μ(covered).
     left_out = -setting.temperature * float(mass @ setting.stage_weights)
-    value = _secured(game, profile[0]) + left_out
-    low = value - certificate.bound.high
+    low = _secured(game, profile[0]) + left_out - rounding(setting, confidence, profile[0])
     sure = 1.0 - confidence.delta
     units = confidence.model.link.units
     overall = pessimistic_value(setting, confidence, profile[0])
@@ -92,7 +92,7 @@ def plan_restricted(
             method="exact zero-sum game against covered competitors",
             seconds=time.perf_counter() - start,
         ),
-        covered=covered,
+        covered=read_only(covered),
         against_covered=Bound(low, Knows.LOWER, units, low, np.inf, sure),
     )
 
@@ -141,9 +141,15 @@ def _columns(
 
 
 def _check(setting: BanditSetting, covered: Bool[np.ndarray, "context response"]) -> None:
-    if covered.shape != setting.shape:
+    if not isinstance(setting, BanditSetting):
+        raise Unsupported(
+            f"the setting is a {type(setting).__name__}",
+            "competitors are restricted in bandits only: use plan_with_bonus",
+        )
+    if covered.shape != setting.shape or covered.dtype != bool:
         raise HypothesisViolated(
-            f"covered has shape {covered.shape}, the setting {setting.shape}",
+            f"covered has shape {covered.shape} and type {covered.dtype}, the setting the shape "
+            f"{setting.shape}",
             "say of every response of every context whether it is covered",
         )
     bare = np.flatnonzero(~covered.any(axis=-1))

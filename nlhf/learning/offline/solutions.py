@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from nlhf.errors import HypothesisViolated
 from nlhf.estimation.classes.models import Confidence
 from nlhf.learning.judging import certified_gap, pessimistic_value
 from nlhf.learning.settings import Setting
@@ -55,3 +56,17 @@ class PessimisticSolution:
         short = max(0.0, short)
         optimality = Bound(short, Knows.UPPER, value.units, 0.0, short)
         return cls(policy, value, certified_gap(value), optimality, confidence, provenance)
+
+
+def checked_accuracy(accuracy: float) -> float:
+    """Return the accuracy after checking that it is a number that is not negative.
+
+    Raises:
+        HypothesisViolated: Otherwise.
+    """
+    if not accuracy >= 0.0:
+        raise HypothesisViolated(
+            f"the accuracy is {accuracy!r}",
+            "give how far from the optimum the plan may be, such as 1e-8",
+        )
+    return accuracy

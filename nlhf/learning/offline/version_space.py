@@ -4,12 +4,12 @@ import time
 import warnings
 from collections.abc import Callable
 
-from nlhf.errors import Approximate
+from nlhf.errors import Approximate, Unsupported
 from nlhf.estimation.classes.models import FiniteConfidence
 from nlhf.learning.bandits import BanditSetting
 from nlhf.learning.offline.active_models import ActiveModels
 from nlhf.learning.offline.planes import PlaneSearch
-from nlhf.learning.offline.solutions import PessimisticSolution
+from nlhf.learning.offline.solutions import PessimisticSolution, checked_accuracy
 from nlhf.learning.settings import Setting
 from nlhf.results import Provenance
 from nlhf.spaces.policy import Policy
@@ -36,19 +36,31 @@ def plan_version_space(
 
     Guarantee: on the event that the truth is in the version space, which has a probability of at
     least 1 - δ, the policy secures :math:`F(\hat\pi)` in the true game, and its exploitability is
-    at most :math:`-F(\hat\pi) \le \sqrt2 \beta \sqrt{C/n}`, with the coverage C of the
-    equilibrium of the true game and :math:`\beta^2` twice the radius (pelhf-version-space).
+    at most :math:`-F(\hat\pi) \le \sqrt2 \beta \sqrt{C/n}`, and what `optimality` says, with the
+    coverage C of the equilibrium of the true game and :math:`\beta^2` twice the radius
+    (pelhf-version-space).
 
     Args:
         setting: Where the policy acts.
         confidence: The version space.
-        accuracy: How far from the largest pessimistic value the policy's may be, in payoff units.
+        accuracy: How far from the largest pessimistic value the policy's may be, in payoff units;
+            0 is as near as rounding lets it come.
         observe: Called after every round with its number and how far the policy may still be.
 
     Warns:
         Approximate: If the accuracy is not reached; `optimality` says what is.
+
+    Raises:
+        Unsupported: If the confidence set is not a version space.
+        HypothesisViolated: If the accuracy is negative or no number.
     """
     start = time.perf_counter()
+    if not isinstance(confidence, FiniteConfidence):
+        raise Unsupported(
+            f"the confidence set is a {type(confidence).__name__}: it has no models to plan with",
+            "use plan_with_bonus, or the confidence set of a FiniteClass",
+        )
+    checked_accuracy(accuracy)
     centre = setting.solve(confidence.model.table)
     search = _search(setting, confidence, centre)
     search.run(accuracy, observe)
@@ -71,8 +83,7 @@ def _search(
     setting: Setting, confidence: FiniteConfidence, start: Policy
 ) -> ActiveModels | PlaneSearch:
     tables, members = confidence.tables, confidence.members
-    small = isinstance(setting, BanditSetting) and setting.shape[1] <= _NEWTON_UP_TO
-    if small and setting.temperature > 0.0:
-        assert isinstance(setting, BanditSetting)
+    smooth = setting.temperature > 0.0 and setting.shape[1] <= _NEWTON_UP_TO
+    if smooth and isinstance(setting, BanditSetting):
         return ActiveModels(setting, tables, members, start)
     return PlaneSearch(setting, tables, members, start)

@@ -73,7 +73,7 @@ class Optimist:
             values = secured(setting, confidence.tables, policy)[members]
             table = confidence.tables[members[int(np.argmin(values))]]
         else:
-            table = confidence.model.table - confidence.width
+            table = confidence.lowest
         against = opposed(table[None], setting.visits(policy))[0]
         return policy, setting.best(-against)
 

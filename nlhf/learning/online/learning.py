@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ def learn_online(
         delta: δ, the probability with which certificates may fail.
         ridge: λ > 0 of the uncertainty, in squared payoff units per m comparisons; by default
             ρ/m, at which λ and the radius weigh the same (where a class has the radius 0 without
-            data, the largest squared width takes its place). The larger it is, the less the
+            data, or an infinite one, the largest squared width takes its place). The larger it is, the less the
             explorer minds what was compared before; certificates hold for any.
         stream: Randomness of questions and answers.
         checkpoint: A file that is replaced after every round. If it is there, the run goes on from
@@ -172,7 +173,8 @@ class _Learner:
         value = pessimistic_value(self.setting, confidence, policy)
         short = self.setting.exploitability(model.table, policy, units).high
         error = max(0.0, short) + rounding(self.setting, confidence, policy)
-        claim = ridge.beta(confidence) * doubt.gamma + error
+        # β is infinite for log-odds beyond 700: no doubt times that is none.
+        claim = error + (ridge.beta(confidence) * doubt.gamma if doubt.gamma > 0.0 else 0.0)
         sure = 1.0 - confidence.delta
         certificate = Bound(claim, Knows.UPPER, units, 0.0, claim, sure)
         judged = certified_gap(value)
@@ -193,5 +195,7 @@ class _Learner:
         """Return how uncertainty is measured."""
         if self.ridge is not None:
             return Ridge(self.ridge, self.queries)
-        spread = max(confidence.radius, float(confidence.width.max()) ** 2)
+        spread = float(confidence.width.max()) ** 2
+        if isfinite(confidence.radius):
+            spread = max(confidence.radius, spread)
         return Ridge((spread if spread > 0.0 else 1.0) / self.queries, self.queries)

@@ -58,8 +58,8 @@ class Round(Standing):
         first: The policy of the first outcome of every pair that was asked about.
         second: The policy of the second outcome.
         increment: :math:`\min(1, \Gamma_t^2)` of these two policies: what the round adds to the
-            eluder coefficient realised along the run. It is 0 for a policy against itself, whose
-            payoff no model disagrees on.
+            eluder coefficient realised along the run. In a finite class it is 0 for a policy
+            against itself, whose payoff no model disagrees on; a width does not know that.
     """
 
     number: int

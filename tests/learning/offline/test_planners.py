@@ -29,6 +29,7 @@ def band(confidence):
         confidence.delta,
         confidence.radius,
         confidence.width,
+        confidence.largest,
         confidence.statement,
     )
 
@@ -115,7 +116,7 @@ def test_planes_models_and_the_group_robust_game_of_all_models_agree(seed):
 def test_the_bonus_game_is_solved_alike_by_newton_and_by_planes(temperature):
     drawn = problem(4, temperature=temperature, samples=50)
     confidence = drawn.models.confidence(drawn.data, 0.1)
-    payoff = (confidence.model.table - confidence.width)[None]
+    payoff = confidence.lowest[None]
     newton = plan_with_bonus(drawn.setting, confidence)
     planes = PlaneSearch(
         drawn.setting, payoff, np.zeros(1, dtype=np.int64), drawn.setting.reference
@@ -165,7 +166,7 @@ def test_competitors_that_may_do_anything_make_the_restricted_plan_that_with_a_b
         free = plan_with_bonus(drawn.setting, confidence)
         every = np.ones(drawn.setting.shape, dtype=bool)
         found = plan_restricted(drawn.setting, confidence, every)
-        payoff = (confidence.model.table - confidence.width)[None]
+        payoff = confidence.lowest[None]
         value = secured(drawn.setting, payoff, free.policy)[0]
         assert found.against_covered.low == pytest.approx(value, abs=1e-9)
 
@@ -176,7 +177,7 @@ def test_against_one_covered_response_the_plan_is_a_soft_best_reply():
     covered = np.zeros(drawn.setting.shape, dtype=bool)
     covered[:, 0] = True
     found = plan_restricted(drawn.setting, confidence, covered)
-    payoff = (confidence.model.table - confidence.width)[:, :, 0]
+    payoff = confidence.lowest[:, :, 0]
     mu, tau = drawn.setting.reference.probabilities, 0.2
     expected = mu * np.exp(payoff / tau)
     total = expected.sum(axis=-1)
