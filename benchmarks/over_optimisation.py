@@ -8,7 +8,7 @@ m in {20, 100, 1000} human comparisons; written down before the first run. Three
 the human comparisons, of these and consensus (SPG, γ = 0.5, weight 2), of these and the oracle's
 labels (weight 2). At every divergence in `NATS`, the gain in true reward over the reference; over
 the instances in which all three have policies that far out. Turning points: the first divergence at
-which the true reward turns down, where it does.
+which the true reward turns down, where it does; 0 where it falls from the start.
 """
 
 import csv
@@ -53,7 +53,8 @@ class Point:
         gold: Mean gain in true reward, in logits.
         gold_se: Its standard error.
         turned: The share of all instances in which the true reward turns down somewhere.
-        turning_point: The median divergence at which it first does, in nats.
+        turning_point: The median divergence at which it first does, in nats; 0 counts as falling
+            from the start.
     """
 
     pairs: int
@@ -125,7 +126,7 @@ def report(points: Sequence[Point], origin: dict[str, object]) -> str:
             "# Over-optimisation of learned rewards",
             "Mean gain in true reward over the reference, in logits, with 95 % intervals, by the "
             "divergence of the policy; how often the true reward turns down at all, and where it "
-            "first does. What is what: `benchmarks/over_optimisation.py`.",
+            "first does, 0 if from the start. What is what: `benchmarks/over_optimisation.py`.",
             "\n".join("| " + " | ".join(line) + " |" for line in lines),
             f"Revision {str(origin['revision'])[:20]}, {origin['time']}. "
             "All rows: `over_optimisation.csv`.",

@@ -7,7 +7,8 @@ a cell, labeller and weight, and ``reward_on_policy.md``.
 before anything was run and not changed after: the seven cells of the table in rlp.md, 400 bandits
 each, all randomness from ``Stream(2026).child("reward-on-policy")``. The table in rlp.md is of
 another random family, described only in part there, of 40 or 60 bandits a cell: it is compared in
-signs and order, not in size. A first run had 200 bandits a cell, of which these 400 hold the same;
+signs and order, not in size (rlp.md is the project's specification of this method; its numbers are
+beside ours in the report). A first run had 200 bandits a cell, of which these 400 hold the same;
 after it, rewards within 1e-9 of each other became tied instead of ordered by rounding.
 
 **The map**: ω in {0, 1/2, 1, 2, 3} against flip rates {0, 0.1, 0.2, 0.3, 0.4}, 100 comparisons, 200

@@ -30,6 +30,12 @@ PUBLISHED = {
 }
 """Changes of the true reward at matched divergence by m and ω, from rlp.md 6.3."""
 
+ORDER = (
+    (Labeller.GOLD, Labeller.STRICT_CONSENSUS),
+    (Labeller.STRICT_CONSENSUS, Labeller.CONSENSUS),
+    (Labeller.CONSENSUS, Labeller.SELECT_ALL),
+    (Labeller.SELECT_ALL, Labeller.REWARD),
+)
 COMPARED = (ViewLoss.BOTTLENECK, ViewLoss.MULTI_VIEW, ViewLoss.INFO_MAX)
 WEIGHT = 2.0
 
@@ -66,6 +72,7 @@ def report(found: Findings, origin: dict[str, Any]) -> str:
             "## Order of the labellers",
             "Mean differences in the same instances, with intervals.",
             _orders(found.cells),
+            _order_verdict(found.cells),
             "## At the same β",
             "Change of J, by synthetic weight: hard labels inflate the scale of the reward.",
             _fixed(found.cells),
@@ -159,28 +166,41 @@ def _verdict(cells: Sequence[Cell]) -> list[str]:
     ]
 
 
+def _ordered(cell: Cell) -> list[tuple[Mean, float]]:
+    """Return by how much the first labeller of each pair is ahead, here and as published."""
+    known = dict(zip(ALL, PUBLISHED[cell.pairs, cell.informativeness], strict=True))
+    return [(cell.advantage(a, b, WEIGHT), known[a] - known[b]) for a, b in ORDER]
+
+
 def _orders(cells: Sequence[Cell]) -> str:
-    pairs = (
-        (Labeller.GOLD, Labeller.STRICT_CONSENSUS),
-        (Labeller.STRICT_CONSENSUS, Labeller.CONSENSUS),
-        (Labeller.CONSENSUS, Labeller.SELECT_ALL),
-        (Labeller.SELECT_ALL, Labeller.REWARD),
-    )
-    published = {one: k for k, one in enumerate(ALL)}
-    body = []
-    for cell in cells:
-        known = PUBLISHED[cell.pairs, cell.informativeness]
-        body.append(
-            [
-                _name(cell),
-                *(
-                    f"{_shown(cell.advantage(a, b, WEIGHT))}; "
-                    f"*{known[published[a]] - known[published[b]]:+.3f}*"
-                    for a, b in pairs
-                ),
-            ]
+    body = [
+        [_name(cell), *(f"{_shown(ahead)}; *{known:+.3f}*" for ahead, known in _ordered(cell))]
+        for cell in cells
+    ]
+    return _grid(["cell", *(f"{a} − {b}" for a, b in ORDER)], body)
+
+
+def _order_verdict(cells: Sequence[Cell]) -> str:
+    """Say of every pair of labellers how often its order is the published one."""
+    lines = []
+    for column, (first, second) in enumerate(ORDER):
+        # Published numbers have three decimals: differences below half of the last are none.
+        signs = [
+            (_sign(ahead), int(np.sign(known)) if abs(known) > 5e-4 else 0)
+            for ahead, known in (_ordered(cell)[column] for cell in cells)
+        ]
+        same = sum(ours == theirs != 0 for ours, theirs in signs)
+        against = [
+            _name(cell)
+            for cell, (ours, theirs) in zip(cells, signs, strict=True)
+            if ours * theirs < 0
+        ]
+        lines.append(
+            f"* {first} − {second}: intervals confirm the published sign in {same} of {len(signs)} "
+            f"cells, leave it open or have none to compare in {len(signs) - same - len(against)}, "
+            f"contradict it in {len(against)}" + (f" ({'; '.join(against)})." if against else ".")
         )
-    return _grid(["cell", *(f"{a} − {b}" for a, b in pairs)], body)
+    return "\n".join(lines)
 
 
 def _fixed(cells: Sequence[Cell]) -> str:

@@ -35,7 +35,7 @@ class Views:
         encoder: p(z|x, a).
         head: A reward in [0, 1] for every code.
         reward: r̂(x, a).
-        pairs: P(a is compared with b), and a is said to be better.
+        pairs: P(a is compared with b, and a is said to be better).
     """
 
     law: Law
@@ -76,6 +76,18 @@ def symmetric_divergence(encoder: Encoder) -> Pairs:
 def on_policy(policy: Values) -> Pairs:
     """Return π_θ ⊗ π_θ."""
     return np.outer(policy, policy)
+
+
+def labelled(policy: Values, first: Pairs) -> Pairs:
+    """Return pairs of π_θ ⊗ π_θ with labels, from the probability that a is said to beat b > a."""
+    above = np.triu(first, 1)
+    won = above + np.tril(1.0 - above.T, -1) + 0.5 * np.eye(len(policy))
+    return np.asarray(2.0 * on_policy(policy) * won)
+
+
+def by_reward(reward: Values) -> Pairs:
+    """Return the labels of least loss, where the greater reward always wins."""
+    return (reward[:, None] > reward[None, :]).astype(np.float64)
 
 
 def _mib_information(instance: Views) -> Margin:
@@ -130,7 +142,11 @@ def _draw_views(draws: Draws) -> Views:
     closeness = draws.one_of((0.0, 0.01, 1.0))
     encoder[1:3] = encoder[0] + closeness * (encoder[1:3] - encoder[0])
     head = np.asarray(draws.array((3,), 0.0, 1.0))
-    return Views(law, policy, encoder, head, encoder @ head, on_policy(policy))
+    reward = encoder @ head
+    first = by_reward(reward)
+    if draws.chance(2):
+        first[np.triu_indices(4, 1)] = draws.array((6,), 0.0, 1.0)
+    return Views(law, policy, encoder, head, reward, labelled(policy, first))
 
 
 def _draw_knowing(draws: Draws) -> Views:
@@ -159,7 +175,8 @@ def _draw_backbone(draws: Draws) -> Views:
     policy = np.array([0.4, 0.3, 0.3, 0.0])
     encoder = np.tile(instance.encoder[0], (4, 1))
     reward = np.array([1.0, draws.between(0.0, 0.5), 0.0, 0.0])
-    return replace(instance, policy=policy, encoder=encoder, reward=reward, pairs=on_policy(policy))
+    pairs = labelled(policy, by_reward(reward))
+    return replace(instance, policy=policy, encoder=encoder, reward=reward, pairs=pairs)
 
 
 MIB_INFORMATION = Theorem(
@@ -178,8 +195,10 @@ MIB_INFORMATION = Theorem(
         Hypothesis("markov", r"z_1 - v_1 - (v_2, y)", _is_markov),
         Hypothesis(
             "on-policy",
-            r"pairs are drawn from \pi_\theta\otimes\pi_\theta",
-            lambda x: bool(np.abs(x.pairs - on_policy(x.policy)).max() <= _TOLERANCE),
+            r"pairs are drawn from \pi_\theta\otimes\pi_\theta, labels are any",
+            lambda x: bool(
+                np.abs(0.5 * (x.pairs + x.pairs.T) - on_policy(x.policy)).max() <= _TOLERANCE
+            ),
         ),
         Hypothesis(
             "read-from-code",

@@ -246,7 +246,9 @@ def _draw_poll(
     if not calibrated:
         shares = shares[:, ::-1] if draws.chance(2) else np.roll(shares, 1, axis=1)
     accept = np.asarray(draws.array((3,), 0.0, 1.0))
-    number = draws.one_of((2, 5, 10) if calibrated else (10, 16))
+    # Two clusters are cheap enough for numbers at which the bound on the distance is small.
+    large = 24 if many == 2 else 16
+    number = draws.one_of((2, 10, large) if calibrated else (10, large))
     return Poll(policy, clusters, samples, threshold, order, copies, shares, accept, number)
 
 

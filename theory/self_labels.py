@@ -399,7 +399,7 @@ SOFT_SELF_LABEL = Theorem(
     key="soft-self-label-fixed-point",
     statement=(
         r"if \hat w minimises the risk of any labels on any pairs, it minimises their risk joined"
-        r" with that of any pairs, of any weight, whose labels are its own probabilities"
+        r" with that of any pairs, of any positive weight, whose labels are its own probabilities"
         r" \sigma(\Delta\hat r); if the contrasts of both span, it is the only minimiser, and the"
         r" retrained policy is \pi_{\hat r} again"
     ),

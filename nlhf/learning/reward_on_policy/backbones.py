@@ -1,9 +1,9 @@
 r"""What the multi-view losses do to a reward model: a linear backbone of rank one, or a bottleneck.
 
 A linear backbone :math:`h = B\phi` of full rank feels nothing: the least auxiliary loss over the
-heads does not depend on B (rlp.md, T13). So the loss acts through limits of capacity, and two are
-computed here. The features :math:`\phi` have independent directions with variances between and
-within prompts; only the latter make differences of reward.
+heads does not depend on B (linear-backbone in the ledger). So the loss acts through limits of
+capacity, and two are computed here. The features :math:`\phi` have independent directions with
+variances between and within prompts; only the latter make differences of reward.
 
 * `backbone_direction`: the backbone is one direction, which reward loss and auxiliary loss choose
   together, and the reward is read from it, as in the paper.
@@ -58,6 +58,8 @@ class Views:
                     f"{name} has shape {array.shape}, between {np.shape(self.between)}",
                     "give one number a direction",
                 )
+            if not np.isfinite(array).all():
+                raise InvalidProblem(f"{name} is not finite: {array}", "give finite numbers")
             object.__setattr__(self, name, read_only(array))
         if not ((self.between >= 0.0).all() and (self.within > 0.0).all()):
             raise InvalidProblem(
@@ -68,7 +70,6 @@ class Views:
             raise InvalidProblem(
                 "a reward is 0 everywhere", "give rewards that tell responses apart"
             )
-
         if self.margin > _WIDEST:
             raise InvalidProblem(
                 f"the labels' margins have standard deviation {self.margin:.3g}, above {_WIDEST:g}",
@@ -95,6 +96,9 @@ class Views:
 
         With normal features of the reference, the policy of a reward gains
         :math:`\sqrt{2 KL}\,sd(r^*)` times this: its true reward at matched divergence.
+
+        Raises:
+            HypothesisViolated: The direction is 0 or not finite.
         """
         return _correlation(direction, self.truth, self.within)
 
@@ -109,6 +113,9 @@ def pair_risk(views: Views, direction: Float[np.ndarray, " direction"]) -> float
         minimum},
 
     because :math:`E[\sigma(m) x] = Cov(m, x)\,E\,\sigma'(m)` for normal (m, x) (Stein).
+
+    Raises:
+        HypothesisViolated: The direction is 0 or not finite.
     """
     from scipy.optimize import brentq
 
@@ -143,8 +150,12 @@ def backbone_loss(
         largest_gain: ā, the largest squared weight of the head, per unit of feature variance.
 
     Raises:
-        HypothesisViolated: The Jensen-Shannon loss, or InfoMax without a finite limit.
+        HypothesisViolated: The Jensen-Shannon loss, InfoMax without a finite limit, a direction
+            that is 0 or not finite, or a number out of range.
     """
+    if not 0.0 <= weight < math.inf:
+        raise HypothesisViolated(f"weight {weight!r}", "give a finite number of at least 0")
+    _check_direction(direction)
     u2 = direction**2 / float(direction @ direction)
     within, between = float(u2 @ views.within), float(u2 @ views.between)
     auxiliary = least_loss(loss, between / within, penalty, largest_gain * within)
@@ -250,8 +261,14 @@ def bottleneck_error(
         flip_rate: η in [0, 1/2).
 
     Raises:
-        HypothesisViolated: There are no pairs, or the flip rate is out of range.
+        HypothesisViolated: There are no pairs, the flip rate is out of range, or the directions
+            are not marked by one truth value each.
     """
+    if kept.dtype != np.bool_ or kept.shape != views.within.shape:
+        raise HypothesisViolated(
+            f"kept directions of type {kept.dtype} and shape {kept.shape}",
+            f"give {len(views.within)} truth values",
+        )
     if pairs < 1 or not 0.0 <= flip_rate < 0.5:
         raise HypothesisViolated(
             f"{pairs} pairs with flip rate {flip_rate!r}",
@@ -261,7 +278,13 @@ def bottleneck_error(
     return bias + 2.0 * int(kept.sum()) / (pairs * (1.0 - 2.0 * flip_rate) ** 2)
 
 
+def _check_direction(direction: np.ndarray) -> None:
+    if not (direction.any() and np.isfinite(direction).all()):
+        raise HypothesisViolated(f"direction {direction}", "give a finite one that is not 0")
+
+
 def _correlation(a: np.ndarray, b: np.ndarray, variances: np.ndarray) -> float:
+    _check_direction(a)
     lengths = math.sqrt(float(a**2 @ variances) * float(b**2 @ variances))
     return min(1.0, max(-1.0, float((a * b) @ variances) / lengths))
 

@@ -20,7 +20,7 @@ class ClusteredBandit:
 
     .. math:: \eta + (1 - 2\eta)\,\sigma(r^*(x, i) - r^*(x, j)),
 
-    Bradley-Terry with every label flipped with probability η (rlp.md 6.0, T9).
+    Bradley-Terry with every label flipped with probability η (label-noise in the ledger).
 
     Attributes:
         truth: r*, in logits, shape ``(context, response)``.
@@ -98,11 +98,19 @@ class ClusteredBandit:
             stream: Randomness.
 
         Raises:
-            HypothesisViolated: The count is negative.
+            HypothesisViolated: The count is negative, or the reference has one response left, to
+                rounding, in a context.
         """
         if count < 0:
             raise HypothesisViolated(f"{count} comparisons", "ask for at least 0")
-        cells = self.weights[:, None, None] * distinct_pairs(self.reference)
+        pairs = distinct_pairs(self.reference)
+        alone = np.flatnonzero((pairs.sum(axis=(1, 2)) == 0.0) & (self.weights > 0.0))
+        if len(alone) > 0:
+            raise HypothesisViolated(
+                f"the reference never gives two different responses in contexts {alone[:5]}",
+                "take a reference that does, or leave these contexts out",
+            )
+        cells = self.weights[:, None, None] * pairs
         law = (cells * self.human_preference).ravel()
         drawn = stream.generator().multinomial(count, law / law.sum())
         return drawn.reshape(cells.shape).astype(np.float64)
@@ -133,8 +141,8 @@ class BanditFamily:
         \log\pi_0(i|x) = \omega\,Q_{x,g(i)} + \zeta\,Z_{x,g(i)} + s\,v_{x,i} + \text{const.}
 
     At ω = 0 the reference has opinions, of spread ζ, that have nothing to do with the truth.
-    The family of rlp.md 6.3 as far as it is described there: sizes, flips, temperature, ω. The
-    spreads are not stated there; these were chosen before anything was run.
+    Sizes, flips, temperature and ω are those of an earlier, exploratory study. Its spreads are not
+    known; these were chosen before anything was run.
 
     Attributes:
         informativeness: ω.
@@ -155,6 +163,14 @@ class BanditFamily:
     reference_spread: float = 1.0
     temperature: float = 1.0
     flip_rate: float = 0.25
+
+    def __post_init__(self) -> None:
+        if min(self.contexts, self.clusters, self.responses) < 1:
+            raise InvalidProblem(
+                f"{self.contexts} contexts of {self.clusters} clusters of {self.responses} "
+                "responses",
+                "take at least 1 of each",
+            )
 
     def draw(self, stream: Stream) -> ClusteredBandit:
         """Draw a bandit; the same normals for every ω and η, so that cells can be paired."""

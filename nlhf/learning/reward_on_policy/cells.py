@@ -69,7 +69,7 @@ class Effect:
         policy_error_change: Of the centred error on the first policy's responses.
         policy_accuracy_change: Of the accuracy on the first policy's pairs.
         sign_predicted: Among the instances in which the reward changes, the share in which the
-            criterion of T7 has the sign of the change.
+            derivative at constant divergence has the sign of the change.
         unmatched: Instances whose new reward has no policy at the divergence of the first one.
     """
 

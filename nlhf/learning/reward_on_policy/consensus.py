@@ -8,7 +8,7 @@ broken uniformly among the samples; the rejected one is uniform among the sample
 clusters. Everything here is the exact law of that, but for `draw_consensus_pairs`.
 
 Source: Lang, Huang, Li, Fine-Tuning Language Models with Reward Learning on Policy, 2024,
-section 4.2; rlp.md 3 and T8. The two rules for ties are ours: the paper names none.
+section 4.2; selection in the ledger. The two rules for ties are ours: the paper names none.
 """
 
 import math
@@ -50,10 +50,13 @@ class ConsensusLaw:
 
     @property
     def modal(self) -> Float[np.ndarray, " context"]:
-        """The probability that the largest cluster is the most probable one, given acceptance."""
+        """The probability that the largest cluster is the most probable one, given acceptance.
+
+        `nan` where nothing is ever accepted.
+        """
         mode = self.masses.argmax(axis=1)
         selected = self.pairs.sum(axis=2)[np.arange(len(mode)), mode]
-        return _ratio(selected, self.coverage)
+        return _ratio(selected, self.coverage, np.nan)
 
     @property
     def calibrated_accuracy(self) -> Float[np.ndarray, " context"]:
@@ -61,10 +64,10 @@ class ConsensusLaw:
 
         Calibrated: one cluster is correct, and it is g with probability q_g. A label "g over h" is
         then right if g is the correct one, wrong if h is, and a coin flip otherwise:
-        1/2 + (q_g − q_h)/2.
+        1/2 + (q_g − q_h)/2. `nan` where nothing is ever accepted.
         """
         margin = self.masses[:, :, None] - self.masses[:, None, :]
-        return 0.5 + 0.5 * _ratio((self.pairs * margin).sum(axis=(1, 2)), self.coverage)
+        return 0.5 + 0.5 * _ratio((self.pairs * margin).sum(axis=(1, 2)), self.coverage, np.nan)
 
 
 def consensus_law(
@@ -81,12 +84,7 @@ def consensus_law(
         HypothesisViolated: An argument is out of range, masses are no distributions, or there are
             too many counts to enumerate.
     """
-    if not (masses >= 0.0).all() or np.abs(masses.sum(axis=1) - 1.0).max() > PROBABILITY_TOLERANCE:
-        raise HypothesisViolated(
-            f"masses of clusters with sums {masses.sum(axis=1)[:5]} and least entry "
-            f"{masses.min():.3g}",
-            f"give a distribution in each context (tolerance {PROBABILITY_TOLERANCE:g})",
-        )
+    _check_masses(masses)
     return ConsensusLaw(
         read_only(masses), read_only(_selections(masses, samples, threshold).sum(axis=1))
     )
@@ -98,10 +96,16 @@ def limiting_accuracy(
     r"""Return the calibrated accuracy without a threshold as the number of samples grows.
 
     .. math:: \tfrac12\Big[1 + q_{\max} - \sum_{h \ne \max} \frac{q_h^2}{1 - q_{\max}}\Big]
+
+    `nan` where one cluster has all the mass: there is never a pair.
+
+    Raises:
+        HypothesisViolated: Masses are no distributions.
     """
+    _check_masses(masses)
     top = masses.max(axis=1)
     others = (masses * masses).sum(axis=1) - top * top
-    return np.asarray(0.5 * (1.0 + top - _ratio(others, 1.0 - top)))
+    return np.asarray(0.5 * (1.0 + top - _ratio(others, 1.0 - top, np.nan)))
 
 
 def cluster_masses(
@@ -134,9 +138,10 @@ def consensus_pairs(
 
     Raises:
         HypothesisViolated: The number of samples or the threshold is out of range, shapes differ,
-            or there are too many counts to enumerate.
+            clusters are no whole numbers, a reward is not finite, or there are too many counts to
+            enumerate.
     """
-    _check_shapes(policy, clusters, reward)
+    _check_responses(policy, clusters, reward)
     masses = cluster_masses(policy, clusters)
     own = np.take_along_axis(masses, clusters, axis=1)
     within = _ratio(policy.probabilities, own)
@@ -171,10 +176,10 @@ def draw_consensus_pairs(
         stream: Randomness.
 
     Raises:
-        HypothesisViolated: The number of samples or the threshold is out of range, or shapes
-            differ.
+        HypothesisViolated: The number of samples or the threshold is out of range, shapes differ,
+            clusters are no whole numbers, or a reward is not finite.
     """
-    _check_shapes(policy, clusters, reward)
+    _check_responses(policy, clusters, reward)
     least = _least_count(samples, threshold)
     generator = stream.generator()
     contexts, responses = clusters.shape
@@ -238,13 +243,27 @@ def _best_of(
     return found
 
 
-def _check_shapes(policy: Policy, clusters: np.ndarray, reward: np.ndarray) -> None:
-    shapes = (policy.log_probabilities.shape, clusters.shape, reward.shape)
-    if len(set(shapes)) != 1 or clusters.ndim != 2 or clusters.min(initial=0) < 0:
+def _check_masses(masses: np.ndarray) -> None:
+    if not (masses >= 0.0).all() or np.abs(masses.sum(axis=1) - 1.0).max() > PROBABILITY_TOLERANCE:
         raise HypothesisViolated(
-            f"policy, clusters and reward of shapes {shapes}, least cluster "
-            f"{clusters.min(initial=0)}",
+            f"masses of clusters with sums {masses.sum(axis=1)[:5]} and least entry "
+            f"{masses.min():.3g}",
+            f"give a distribution in each context (tolerance {PROBABILITY_TOLERANCE:g})",
+        )
+
+
+def _check_responses(policy: Policy, clusters: np.ndarray, reward: np.ndarray) -> None:
+    shapes = (policy.log_probabilities.shape, clusters.shape, reward.shape)
+    numbered = clusters.dtype.kind in "iu" and clusters.min(initial=0) >= 0
+    if len(set(shapes)) != 1 or clusters.ndim != 2 or not numbered:
+        raise HypothesisViolated(
+            f"policy, clusters and reward of shapes {shapes}, clusters of type {clusters.dtype}, "
+            f"least cluster {clusters.min(initial=0)}",
             "give matrices (context, response) of one shape, and number clusters from 0",
+        )
+    if not np.isfinite(reward).all():
+        raise HypothesisViolated(
+            "a reward that is not finite", "give finite rewards: they rank the samples"
         )
 
 
@@ -258,7 +277,7 @@ def _least_count(samples: int, threshold: float) -> int:
     return math.ceil(threshold * samples - _THRESHOLD_ROUNDING)
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Return the quotient, 0 where the denominator is 0."""
-    zero = np.zeros(np.broadcast_shapes(numerator.shape, denominator.shape))
-    return np.asarray(np.divide(numerator, denominator, out=zero, where=denominator > 0.0))
+def _ratio(numerator: np.ndarray, denominator: np.ndarray, otherwise: float = 0.0) -> np.ndarray:
+    """Return the quotient, and another number where the denominator is not positive."""
+    found = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), otherwise)
+    return np.asarray(np.divide(numerator, denominator, out=found, where=denominator > 0.0))

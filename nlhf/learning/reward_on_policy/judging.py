@@ -25,10 +25,7 @@ _SCALE_TOLERANCE = 1e-13
 def centred_error(
     bandit: ClusteredBandit, policy: Policy, reward: Float[np.ndarray, "context response"]
 ) -> float:
-    r"""Return :math:`E_x Var_{i\sim\pi}(\hat r - r^*)`, half the mean squared error of differences.
-
-    Source: rlp.md 6.0.
-    """
+    r"""Return :math:`E_x Var_{i\sim\pi}(\hat r - r^*)`, half the mean square of differences."""
     error = reward - bandit.truth
     p = policy.probabilities
     error = error - (p * error).sum(axis=1, keepdims=True)
@@ -41,10 +38,18 @@ def pair_accuracy(
     r"""Return how often the reward orders a pair from π ⊗ π as the truth does.
 
     Pairs of different responses with different true rewards; a tie of :math:`\hat r` counts half.
+
+    Raises:
+        HypothesisViolated: The policy gives no such pair.
     """
     true = np.sign(bandit.truth[:, :, None] - bandit.truth[:, None, :])
     said = np.sign(reward[:, :, None] - reward[:, None, :])
     mass = bandit.weights[:, None, None] * distinct_pairs(policy) * np.abs(true)
+    if not mass.sum() > 0.0:
+        raise HypothesisViolated(
+            "the policy gives no two responses with different true rewards",
+            "judge a policy of more than one response by a truth that ranks them",
+        )
     return float((mass * (0.5 + 0.5 * true * said)).sum() / mass.sum())
 
 
@@ -83,7 +88,10 @@ def objective(bandit: ClusteredBandit, policy: Policy) -> float:
 
 
 def regret(bandit: ClusteredBandit, policy: Policy) -> float:
-    r"""Return :math:`J(\pi^*) - J(\pi) = \beta\,KL(\pi \| \pi^*) \ge 0` (rlp.md, T1)."""
+    r"""Return :math:`J(\pi^*) - J(\pi) = \beta\,KL(\pi \| \pi^*) \ge 0`.
+
+    Source: regret-identity in the ledger.
+    """
     best = bandit.policy(bandit.truth)
     nats = kl_divergence(policy.log_probabilities, best.log_probabilities)
     return bandit.temperature * weighted_mean(nats, bandit.weights)
@@ -127,7 +135,7 @@ def match_divergence(
 
     Raises:
         HypothesisViolated: The reward has no policy that far from the reference at any scale, or
-            the divergence is negative or not finite.
+            the divergence is negative, or it or the reward not finite.
     """
     from scipy.optimize import brentq
 
@@ -135,7 +143,10 @@ def match_divergence(
         raise HypothesisViolated(
             f"a divergence of {nats!r} nats", "give a finite number of at least 0"
         )
-    spread = float(np.ptp(reward, axis=1).max())
+    if not np.isfinite(reward).all():
+        raise HypothesisViolated("a reward that is not finite", "give finite rewards")
+    # Contexts that never come may have any range.
+    spread = float(np.ptp(reward[bandit.weights > 0.0], axis=1).max())
     unit = reward / spread if spread > 0.0 else reward
 
     def excess(scale: float) -> float:
@@ -175,7 +186,7 @@ def matched_derivative(
 
     under π_r, within contexts and averaged over them. Pseudo-labels that move the reward along s
     help, to first order, if and only if s has a positive partial covariance with the truth given
-    the reward (rlp.md, T7).
+    the reward (matched-kl-criterion in the ledger).
 
     Args:
         bandit: The bandit.
@@ -190,8 +201,9 @@ def matched_derivative(
     def covariance(a: np.ndarray, b: np.ndarray) -> float:
         total = p.sum(axis=1, keepdims=True)
         share = np.divide(p, total, out=np.zeros_like(p), where=total > 0.0)
-        centred = a - (share * a).sum(axis=1, keepdims=True)
-        return float((p * centred * b).sum())
+        left, right = (c - (share * c).sum(axis=1, keepdims=True) for c in (a, b))
+        # Both are centred, so that a variance is a sum of squares.
+        return float((p * left * right).sum())
 
     variance = covariance(reward, reward)
     if not variance > 0.0:

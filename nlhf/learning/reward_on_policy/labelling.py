@@ -22,7 +22,7 @@ class Labeller(StrEnum):
     """Who says which of two responses of the policy is better."""
 
     REWARD_SOFT = "reward, soft"
-    """The reward model, by its own probability: nothing new, the model is a fixed point (T5)."""
+    """The reward model, by its own probability: nothing new, the model is a fixed point."""
     REWARD = "reward, hard"
     """The reward model, by its sign."""
     POLICY = "policy"

@@ -13,8 +13,8 @@ covariance :math:`\Sigma_c` and w within a prompt with :math:`\Sigma_w`. A head 
 and the losses add up over directions, but for the Jensen-Shannon one. The intraclass correlation of
 a direction is κ/(1 + κ): how much responses of one prompt have in common.
 
-Source: rlp.md 6.4, T12; the objective is that of Lang, Huang, Li (2024), section 4.2, the
-multi-view information bottleneck of Federici et al. (2020) with β = 1.
+Source: the objective is that of Lang, Huang, Li (2024), section 4.2, the multi-view information
+bottleneck of Federici et al. (2020) with β = 1; mib-threshold in the ledger has the proofs.
 """
 
 import math
@@ -31,7 +31,8 @@ _ROOT = 1e-13
 _LOWEST_LOG, _HIGHEST_LOG = -14.0, 10.0
 """Of gains: they hold every gain with which a direction of ratio up to 1e6 can enter."""
 
-_LARGEST_RATIO, _LARGEST_PENALTY = 1e6, 900.0
+_SMALLEST_RATIO, _LARGEST_RATIO = 1e-100, 1e6
+_SMALLEST_PENALTY, _LARGEST_PENALTY = 1e-6, 900.0
 
 _STEP, _END = 0.1, 9.0
 """Of the trapezoidal rule for each of two standard normals."""
@@ -70,9 +71,16 @@ def jensen_shannon_information(correlation: float) -> float:
     r"""Return :math:`2\,JSD(p(z_1, z_2) \| p(z_1) p(z_2))` for a Gaussian pair, in nats.
 
     Between 0 and 2 log 2; about ρ²/4 for a small ρ, half of the information. By the trapezoidal
-    rule in :math:`(z_1 \pm z_2)/\sqrt2`, whose variances are 1 ± ρ and 1: to 1e-10 up to ρ = 0.95,
-    and to 1e-4 at 0.99.
+    rule in :math:`(z_1 \pm z_2)/\sqrt2`, whose variances are 1 ± ρ and 1: to 1e-10 up to
+    abs(ρ) = 0.95, to 1e-4 at 0.99, and only to 0.02 at 0.999.
+
+    Raises:
+        HypothesisViolated: The correlation is not between -1 and 1.
     """
+    if not -1.0 < correlation < 1.0:
+        raise HypothesisViolated(
+            f"a correlation of {correlation!r}", "give one between -1 and 1, of noisy codes"
+        )
     nodes, mass = _normal_pair()
     r = correlation
 
@@ -132,12 +140,14 @@ def critical_penalty(ratio: float, loss: ViewLoss = ViewLoss.BOTTLENECK) -> Thre
         loss: BOTTLENECK or JENSEN_SHANNON; the others have no penalty.
 
     Raises:
-        HypothesisViolated: The ratio is not in (0, 1e6], or the loss has no penalty.
+        HypothesisViolated: The ratio is not in [1e-100, 1e6], or the loss has no penalty.
     """
     from scipy.optimize import brentq, minimize_scalar
 
-    if not 0.0 < ratio <= _LARGEST_RATIO:
-        raise HypothesisViolated(f"ratio {ratio!r}", f"give one in (0, {_LARGEST_RATIO:g}]")
+    if not _SMALLEST_RATIO <= ratio <= _LARGEST_RATIO:
+        raise HypothesisViolated(
+            f"ratio {ratio!r}", f"give one in [{_SMALLEST_RATIO:g}, {_LARGEST_RATIO:g}]"
+        )
     if loss is ViewLoss.BOTTLENECK:
         # I/s is stationary where s I' = I; s I' − I is positive before, and negative after.
         gain = math.exp(
@@ -176,12 +186,14 @@ def critical_ratio(penalty: float = 1.0, loss: ViewLoss = ViewLoss.BOTTLENECK) -
         loss: BOTTLENECK or JENSEN_SHANNON.
 
     Raises:
-        HypothesisViolated: The penalty is not in (0, 900], or the loss has none.
+        HypothesisViolated: The penalty is not in [1e-6, 900], or the loss has none.
     """
     from scipy.optimize import brentq
 
-    if not 0.0 < penalty <= _LARGEST_PENALTY:
-        raise HypothesisViolated(f"penalty {penalty!r}", f"give one in (0, {_LARGEST_PENALTY:g}]")
+    if not _SMALLEST_PENALTY <= penalty <= _LARGEST_PENALTY:
+        raise HypothesisViolated(
+            f"penalty {penalty!r}", f"give one in [{_SMALLEST_PENALTY:g}, {_LARGEST_PENALTY:g}]"
+        )
     logs = brentq(
         lambda t: critical_penalty(math.exp(t), loss).penalty - penalty,
         math.log(penalty),
@@ -198,14 +210,21 @@ def least_loss(
 
     Args:
         loss: INFO_MAX, MULTI_VIEW or BOTTLENECK.
-        ratio: κ ≥ 0.
+        ratio: κ in [0, 1e6].
         penalty: b > 0.
-        largest_gain: s̄; InfoMax needs a finite one, its loss has no minimum.
+        largest_gain: s̄ ≥ 0; InfoMax needs a finite one, its loss has no minimum.
 
     Raises:
-        HypothesisViolated: InfoMax without a limit, or the Jensen-Shannon loss.
+        HypothesisViolated: InfoMax without a limit, the Jensen-Shannon loss, or an argument out of
+            range.
     """
     from scipy.optimize import brentq
+
+    if not (0.0 <= ratio <= _LARGEST_RATIO and penalty > 0.0 and largest_gain >= 0.0):
+        raise HypothesisViolated(
+            f"ratio {ratio!r}, penalty {penalty!r}, gains up to {largest_gain!r}",
+            f"give a ratio in [0, {_LARGEST_RATIO:g}], a positive penalty, a limit of at least 0",
+        )
 
     if loss is ViewLoss.JENSEN_SHANNON or (loss is ViewLoss.INFO_MAX and math.isinf(largest_gain)):
         raise HypothesisViolated(
@@ -216,7 +235,8 @@ def least_loss(
         return 0.5 * math.log1p(2.0 * ratio) - math.log1p(ratio)
     if loss is not ViewLoss.BOTTLENECK:
         return view_loss(loss, largest_gain, ratio)
-    if ratio == 0.0:
+    # I ≤ ν²/2 with ν = sκ/(1 + s), and s/(1 + s)² ≤ 1/4.
+    if penalty >= ratio * ratio / 8.0:
         return 0.0
     enters = critical_penalty(ratio)
     if enters.penalty <= penalty:

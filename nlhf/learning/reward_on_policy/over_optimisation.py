@@ -7,9 +7,9 @@ The path is :math:`\pi_s \propto \pi_0 e^{s \hat r/\beta}`, s from 0. On it
     \frac{d}{ds} E_{\pi_s} r^* = \frac1\beta Cov_{\pi_s}(r^*, \hat r), \qquad
     \frac{d}{ds} KL(\pi_s \| \pi_0) = \frac{s}{\beta^2} Var_{\pi_s}(\hat r),
 
-within contexts and averaged over them: the true reward turns down where the covariance vanishes,
-and the estimated one never does (rlp.md, T2; the curves are those of Gao, Schulman, Hilton, Scaling
-Laws for Reward Model Overoptimization, 2023, without sampling).
+within contexts and averaged over them: the true reward turns down where the covariance becomes
+negative, and the estimated one never does (covariance-integral in the ledger; the curves are those
+of Gao, Schulman, Hilton, Scaling Laws for Reward Model Overoptimization, 2023, without sampling).
 """
 
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class TurningPoint:
     """Where the true reward first turns down.
 
     Attributes:
-        scale: What the reward is multiplied by there.
+        scale: What the reward is multiplied by there; 0 if the true reward falls from the start.
         divergence: Of its policy, in nats.
         gold: The gain in true reward over the reference, in logits: its first maximum.
     """
@@ -94,7 +94,9 @@ def covariance_along(
     r"""Return :math:`E_x Cov_{\pi_s}(r^*, \hat r)`, β times the slope of the true reward in s."""
     p = bandit.policy(scale * reward).probabilities
     centred = reward - (p * reward).sum(axis=1, keepdims=True)
-    return float(bandit.weights @ (p * centred * bandit.truth).sum(axis=1))
+    # Offsets of the truth would only add their rounding.
+    worth = bandit.truth - (p * bandit.truth).sum(axis=1, keepdims=True)
+    return float(bandit.weights @ (p * centred * worth).sum(axis=1))
 
 
 def turning_point(
@@ -104,20 +106,26 @@ def turning_point(
 
     The first sign change of the covariance from plus to minus on a grid of 121 scales in
     geometric progression, from :math:`10^{-3}` to :math:`10^3` times β over the largest range of
-    the reward, refined by Brent's method. Two changes of sign between neighbours of the grid are
-    not seen.
+    the reward, refined by Brent's method; scale 0 if its first sign is minus. Two changes of sign
+    between neighbours of the grid are not seen.
 
     Raises:
-        HypothesisViolated: The reward is constant in every context.
+        HypothesisViolated: The reward is constant in every context, or not finite.
     """
     from scipy.optimize import brentq
 
     spread = float(np.ptp(reward, axis=1).max())
-    if not spread > 0.0:
-        raise HypothesisViolated("the reward is constant in every context", "give one that ranks")
+    if not 0.0 < spread < np.inf:
+        raise HypothesisViolated(
+            f"the reward is constant in every context, or not finite: its range is {spread:g}",
+            "give finite rewards that rank",
+        )
     grid = np.geomspace(_SMALLEST, _LARGEST, _STEPS) * bandit.temperature / spread
     slopes = np.array([covariance_along(bandit, reward, float(s)) for s in grid])
-    seen = np.flatnonzero(np.abs(slopes) > _NOISE * spread * float(np.ptp(bandit.truth)))
+    noise = _NOISE * spread * float(np.ptp(bandit.truth, axis=1).max())
+    seen = np.flatnonzero(np.abs(slopes) > noise)
+    if len(seen) > 0 and slopes[seen[0]] < 0.0:
+        return TurningPoint(scale=0.0, divergence=0.0, gold=0.0)
     turns = np.flatnonzero((slopes[seen[:-1]] > 0.0) & (slopes[seen[1:]] < 0.0))
     if len(turns) == 0:
         return None

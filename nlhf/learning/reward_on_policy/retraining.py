@@ -2,9 +2,10 @@ r"""One round of reward learning on policy in one bandit, and what the judge mak
 
 Human comparisons D of the reference give :math:`\hat r`, its policy :math:`\pi_\theta` gives
 synthetic comparisons :math:`\hat D`, both together give :math:`\hat r'`, and its policy starts
-from the reference again (rlp.md 1).
+from the reference again (Lang, Huang, Li, 2024, Algorithm 1).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -68,7 +69,8 @@ class Retrained:
         policy_error_change: Of the centred error on the first policy's responses, in logits².
         policy_accuracy_change: Of the accuracy on the first policy's pairs.
         predicted: The derivative of the true reward at constant divergence along
-            :math:`\hat r' - \hat r` (T7): whether retraining should help, to first order.
+            :math:`\hat r' - \hat r`, by `matched_derivative`: whether retraining should help, to
+            first order; `nan` if the first reward is constant.
     """
 
     labeller: Labeller
@@ -127,8 +129,10 @@ def reward_learning_on_policy(
         samples: n, for consensus.
 
     Raises:
-        HypothesisViolated: An argument is out of range, or somebody labels no pair at all.
+        HypothesisViolated: An argument is out of range or of another shape, or somebody labels no
+            pair at all.
     """
+    _check(bandit, human, labellers, weights)
     reward = fit_tabular_reward(human, ridge)
     cases = [(one, weight) for one in labellers for weight in weights]
     synthetic = {one: labelled_pairs(one, bandit, reward, samples) for one in labellers}
@@ -144,6 +148,25 @@ def reward_learning_on_policy(
         ),
         rewards=read_only(rewards),
     )
+
+
+def _check(
+    bandit: ClusteredBandit,
+    human: np.ndarray,
+    labellers: Sequence[Labeller],
+    weights: Sequence[float],
+) -> None:
+    contexts, responses = bandit.truth.shape
+    if human.shape != (contexts, responses, responses):
+        raise HypothesisViolated(
+            f"comparisons of shape {human.shape} for {contexts} contexts of {responses} responses",
+            "give one matrix (response, response) a context",
+        )
+    if not labellers or not weights or not all(0.0 <= weight < math.inf for weight in weights):
+        raise HypothesisViolated(
+            f"{len(labellers)} labellers with weights {tuple(weights)}",
+            "give somebody who labels, and weights that are finite and at least 0",
+        )
 
 
 def _first_stage(bandit: ClusteredBandit, reward: np.ndarray) -> FirstStage:
@@ -172,7 +195,11 @@ def _judged(
         reward_change = gold_reward(bandit, matched) - gold_reward(bandit, before)
         matched_win_rate = win_rate(bandit, matched, before)
     except HypothesisViolated:
-        reward_change = matched_win_rate = float("nan")
+        reward_change = matched_win_rate = math.nan
+    try:
+        predicted = matched_derivative(bandit, reward, new - reward)
+    except HypothesisViolated:
+        predicted = math.nan
     return Retrained(
         labeller=labeller,
         weight=weight,
@@ -187,5 +214,5 @@ def _judged(
         - centred_error(bandit, before, reward),
         policy_accuracy_change=pair_accuracy(bandit, before, new)
         - pair_accuracy(bandit, before, reward),
-        predicted=matched_derivative(bandit, reward, new - reward),
+        predicted=predicted,
     )

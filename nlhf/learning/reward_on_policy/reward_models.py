@@ -30,7 +30,8 @@ def fit_tabular_reward(
         ridge: ρ > 0, in units of w per logit².
 
     Raises:
-        HypothesisViolated: The ridge is not positive, or a mass negative or not finite.
+        HypothesisViolated: The ridge is not positive, a mass negative or not finite, or the last
+            two axes differ.
     """
     _check(wins, ridge)
     likelihood = Likelihood(wins, ridge)
@@ -51,7 +52,7 @@ def fit_linear_reward(
         \log\sigma\big(\theta^\top(\phi_{xi} - \phi_{xj})\big) + \tfrac{\rho}{2}\|\theta\|^2
 
     On a population whose truth is not of this form, θ is the pseudo-true parameter: it depends on
-    which pairs are compared (rlp.md, T4).
+    which pairs are compared (null-result in the ledger).
 
     Args:
         wins: w, at least 0.
@@ -59,8 +60,8 @@ def fit_linear_reward(
         ridge: ρ > 0.
 
     Raises:
-        HypothesisViolated: The ridge is not positive, a mass negative or not finite, there is no
-            mass at all, or the shapes differ.
+        HypothesisViolated: The ridge is not positive, a mass negative or not finite, a feature not
+            finite, there is no mass at all, or the shapes differ.
     """
     _check(wins, ridge)
     if features.shape[:-1] != wins.shape[:-1] or features.shape[-1] == 0:
@@ -68,6 +69,8 @@ def fit_linear_reward(
             f"features of shape {features.shape} for comparisons of shape {wins.shape}",
             "give one row of features for every context and response",
         )
+    if not np.isfinite(features).all():
+        raise HypothesisViolated("a feature that is not finite", "give finite features")
     x, i, j = np.nonzero(wins)
     if len(x) == 0:
         raise HypothesisViolated("there are no comparisons", "give at least one")
@@ -79,6 +82,10 @@ def _check(wins: np.ndarray, ridge: float) -> None:
     if not 0.0 < ridge < math.inf:
         raise HypothesisViolated(
             f"ridge {ridge!r}", "give a positive number: synthetic labels alone are separable"
+        )
+    if wins.ndim < 2 or wins.shape[-2] != wins.shape[-1]:
+        raise HypothesisViolated(
+            f"comparisons of shape {wins.shape}", "give a square matrix (response, response) each"
         )
     if not (np.isfinite(wins).all() and (wins >= 0.0).all()):
         raise HypothesisViolated(

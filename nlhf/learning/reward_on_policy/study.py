@@ -5,8 +5,9 @@ of 3 responses, response spread 1/2, spread of the reference's own opinions 1, �
 labels flipped. m human comparisons in all contexts together, of two different responses of the
 reference. Tabular reward models with ridge 0.1 comparisons per logit² (a Gaussian prior of standard
 deviation 3.2 logits). n = 10 samples. Synthetic weight λ = 2, as with |U| : |D| = 20k : 10k, and
-λ = 0.1. All labellers but the oracle see only the reference and the reward model; the oracle's
-labels have no flips.
+λ = 0.1. All labellers but the oracle see only the reference, the clusters and the reward model; the
+clusters are the true ones, on which most of the true reward depends. The oracle's labels have no
+flips.
 """
 
 from collections.abc import Callable, Sequence

@@ -134,6 +134,11 @@ def test_bad_input_is_refused():
         Views(one, np.zeros(2), one, one)
     with pytest.raises(InvalidProblem, match="0 everywhere"):
         Views(one, one, np.zeros(2), one)
+    for name in range(4):
+        parts = [one, one, one, one]
+        parts[name] = np.array([np.nan, 1.0])
+        with pytest.raises(InvalidProblem, match="not finite"):
+            Views(*parts)
     with pytest.raises(InvalidProblem, match="standard deviation"):
         Views(one, one, 100 * one, one)
     views = Views(one, one, one, one)
@@ -143,6 +148,12 @@ def test_bad_input_is_refused():
         bottleneck_error(views, np.array([True, True]), 0)
     with pytest.raises(HypothesisViolated, match="JSD"):
         backbone_loss(views, one, ViewLoss.JENSEN_SHANNON, 0.5)
+    with pytest.raises(HypothesisViolated, match="direction"):
+        views.alignment(0.0 * one)
+    with pytest.raises(HypothesisViolated, match="direction"):
+        pair_risk(views, np.nan * one)
+    with pytest.raises(HypothesisViolated, match=r"weight -0\.5"):
+        backbone_loss(views, one, ViewLoss.MULTI_VIEW, -0.5)
     three = Views(np.ones(3), np.ones(3), np.ones(3), np.ones(3))
     with pytest.raises(HypothesisViolated, match="3 directions"):
         backbone_direction(three, ViewLoss.MULTI_VIEW, 0.5)

@@ -189,6 +189,17 @@ def test_drawn_pairs_have_the_enumerated_law_and_another_threshold_is_seen():
     assert _differs(other, drawn, repetitions)
 
 
+@pytest.mark.parametrize(("mass", "threshold"), [(1.0, 0.0), (1.0, 0.5), (0.6, 1.0)])
+def test_where_nothing_is_accepted_accuracy_is_not_a_number(mass, threshold):
+    # With all mass in one cluster no sample can be rejected; at γ = 1 no pair is left.
+    law = consensus_law(np.array([[mass, 1.0 - mass], [0.5, 0.5]]), 4, threshold)
+    assert law.coverage[0] == 0.0
+    assert np.isnan([law.modal[0], law.calibrated_accuracy[0]]).all()
+    assert np.isnan(limiting_accuracy(np.array([[1.0, 0.0]]))).all()
+    if threshold < 1.0:
+        assert law.calibrated_accuracy[1] == 0.5
+
+
 def test_out_of_range_is_refused_with_numbers():
     with pytest.raises(HypothesisViolated, match="1 samples and threshold"):
         consensus_law(CALIBRATED, 1, 0.5)
@@ -196,6 +207,16 @@ def test_out_of_range_is_refused_with_numbers():
         consensus_law(CALIBRATED, 10, 1.5)
     with pytest.raises(HypothesisViolated, match="sums"):
         consensus_law(0.5 * CALIBRATED, 10, 0.5)
+    with pytest.raises(HypothesisViolated, match="sums"):
+        limiting_accuracy(0.5 * CALIBRATED)
+    for call in (
+        lambda r: consensus_pairs(Policy.of([[0.5, 0.5]]), np.array([[0, 1]]), r, 10, 0.5),
+        lambda r: draw_consensus_pairs(
+            Policy.of([[0.5, 0.5]]), np.array([[0, 1]]), r, 10, 0.5, 3, Stream(1)
+        ),
+    ):
+        with pytest.raises(HypothesisViolated, match="a reward that is not finite"):
+            call(np.array([[0.0, np.nan]]))
     with pytest.raises(HypothesisViolated, match="least cluster -1"):
         consensus_pairs(
             Policy.of([[0.5, 0.5]]), np.array([[0, -1]]), np.array([[0.0, 1.0]]), 10, 0.5

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from nlhf.numerics import sigmoid
 from nlhf.spaces.policy import Policy
 from tests.learning.reward_on_policy.drawn import random_bandit, seeds, temperatures
 
-few = settings(max_examples=20)
+few = settings(max_examples=10)
 
 
 def learned(bandit, seed, noise=0.7):
@@ -82,6 +84,8 @@ def test_pair_accuracy_counts_right_pairs_and_half_of_the_ties():
     assert judging.pair_accuracy(bandit, bandit.reference, reward) == pytest.approx(right / pairs)
     assert judging.pair_accuracy(bandit, bandit.reference, bandit.truth) == 1.0
     assert judging.pair_accuracy(bandit, bandit.reference, -bandit.truth) == 0.0
+    with pytest.raises(HypothesisViolated, match="no two responses"):
+        judging.pair_accuracy(replace(bandit, truth=np.ones((1, 3))), bandit.reference, reward)
 
 
 @given(seeds)
@@ -139,6 +143,14 @@ def test_no_divergence_is_the_reference_and_too_much_is_refused():
     for wrong in (-0.1, float("nan")):
         with pytest.raises(HypothesisViolated, match="a divergence of"):
             judging.match_divergence(bandit, bandit.truth, wrong)
+    with pytest.raises(HypothesisViolated, match="not finite"):
+        judging.match_divergence(bandit, np.nan * bandit.truth, 0.1)
+
+
+def test_a_context_that_never_comes_does_not_limit_the_scale():
+    bandit = replace(random_bandit(2), weights=np.array([0.5, 0.5, 0.0]))
+    reward = bandit.truth * np.array([[1e-12], [1e-12], [1.0]])
+    assert judging.match_divergence(bandit, reward, 0.2).divergence == pytest.approx(0.2)
 
 
 @given(seeds, temperatures)
@@ -167,3 +179,22 @@ def test_moving_along_the_reward_itself_changes_nothing_at_matched_divergence(se
     assert judging.matched_derivative(bandit, reward, 3.0 * reward) == pytest.approx(0.0, abs=1e-12)
     with pytest.raises(HypothesisViolated, match="variance 0"):
         judging.matched_derivative(bandit, np.zeros_like(reward), reward)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.02])
+def test_the_criterion_of_an_almost_greedy_policy_is_that_of_its_two_best_responses(temperature):
+    # With two responses all covariances are π(1 − π) times products of differences.
+    bandit = ClusteredBandit(
+        np.array([[0.3, -0.4, 2.0]]),
+        Policy.of([[0.3, 0.3, 0.4]]),
+        np.zeros((1, 3), dtype=np.int64),
+        np.ones(1),
+        temperature,
+    )
+    reward, direction = np.array([[1.7, 0.7, -20.0]]), np.array([[0.1, 0.5, 0.0]])
+    found = judging.matched_derivative(bandit, reward, direction)
+    assert found == pytest.approx(0.0, abs=1e-4 * np.exp(-1.0 / temperature))
+    # Constant shifts of the reward leave it alone.
+    assert judging.matched_derivative(bandit, reward + 0.3, direction) == pytest.approx(
+        found, abs=1e-12
+    )

@@ -127,7 +127,7 @@ def test_the_threshold_rule_gives_the_best_head_of_several_dimensions():
 
 
 @given(ratios, st.floats(0.1, 3.0), st.floats(0.01, 100.0))
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_least_losses_are_minima_over_a_grid(ratio, penalty, largest):
     grid = np.concatenate([[0.0], np.geomspace(1e-4, largest, 400)])
     for loss in (ViewLoss.INFO_MAX, ViewLoss.MULTI_VIEW, ViewLoss.BOTTLENECK):
@@ -147,6 +147,19 @@ def test_mvi_rewards_a_larger_ratio_at_least_as_much_as_mib(ratio, more, penalty
     assert 0.0 <= gained[ViewLoss.BOTTLENECK] <= gained[ViewLoss.MULTI_VIEW] + 1e-12
 
 
+@given(st.floats(-99.0, 5.9), st.floats(0.1, 1.0))
+def test_no_direction_pays_more_than_an_eighth_of_its_squared_ratio(log_ratio, share):
+    ratio = 10.0**log_ratio
+    bound = ratio**2 / 8.0
+    assert critical_penalty(ratio).penalty <= bound * (1.0 + 1e-9)
+    assert least_loss(ViewLoss.BOTTLENECK, ratio, bound / share) == 0.0
+
+
+def test_ratios_near_zero_are_dropped_and_not_divided_by():
+    assert least_loss(ViewLoss.BOTTLENECK, 1e-200) == 0.0
+    assert least_loss(ViewLoss.BOTTLENECK, 0.0, 1e-9) == 0.0
+
+
 def test_without_a_limit_mvi_keeps_the_information_of_the_features_themselves():
     icc = 5.0 / 6.0
     expected = 0.5 * math.log(1 - icc**2)
@@ -163,5 +176,11 @@ def test_out_of_range_is_refused():
         critical_penalty(1.0, ViewLoss.MULTI_VIEW)
     with pytest.raises(HypothesisViolated, match=r"ratio 0\.0"):
         critical_penalty(0.0)
+    for wrong in ((-1.0, 1.0), (1e7, 1.0), (20.0, 0.0), (20.0, 1.0, -1.0)):
+        with pytest.raises(HypothesisViolated, match=r"ratio .*, gains up to"):
+            least_loss(ViewLoss.BOTTLENECK, *wrong)
+    for rho in (1.0, -1.0, math.nan):
+        with pytest.raises(HypothesisViolated, match="a correlation of"):
+            jensen_shannon_information(rho)
     with pytest.raises(HypothesisViolated, match="penalty -1"):
         critical_ratio(-1.0)

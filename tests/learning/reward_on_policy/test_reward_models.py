@@ -23,7 +23,7 @@ from tests.learning.reward_on_policy.drawn import (
 )
 from tests.unchecked import raised
 
-few = settings(max_examples=15)
+few = settings(max_examples=10)
 
 
 def centred(reward):
@@ -162,15 +162,26 @@ def test_cells_of_a_family_share_their_normals():
     assert np.ptp(difference.reshape(4, 4, 3), axis=2) == pytest.approx(0.0, abs=1e-12)
 
 
-def test_features_of_another_shape_are_refused():
+def test_shapes_and_types_that_do_not_fit_are_refused_in_words():
     setting = (
-        "from nlhf.learning.reward_on_policy.reward_models import fit_linear_reward as fit\n"
-        "wins = np.ones((2, 3, 3))"
+        "from nlhf.learning.reward_on_policy import *\n"
+        "wins, two, r = np.ones((2, 3, 3)), np.full(2, 0.5), np.zeros((2, 3))\n"
+        "policy = nlhf.Policy.of(np.full((2, 3), 1 / 3))\n"
+        "bandit = ClusteredBandit(r, policy, np.zeros((2, 3), dtype=int), two)\n"
+        "views = Views(np.ones(2), np.ones(2), np.ones(2), np.ones(2))\n"
     )
-    call = "fit(wins, np.ones((2, 4, 1)), 1.0)"
-    kind, message = raised(setting, [call])[call]
-    assert kind == "HypothesisViolated"
-    assert "features of shape (2, 4, 1)" in message
+    expected = {
+        "fit_linear_reward(wins, np.ones((2, 4, 1)), 1.0)": "features of shape (2, 4, 1)",
+        "fit_tabular_reward(np.ones((1, 2, 3)), 1.0)": "comparisons of shape (1, 2, 3)",
+        "consensus_pairs(policy, 0.5 + r, r, 4, 0.5)": "clusters of type float64",
+        "reward_learning_on_policy(bandit, wins[:1], (Labeller.GOLD,), (1.0,), ridge=1.0)": (
+            "comparisons of shape (1, 3, 3) for 2 contexts of 3 responses"
+        ),
+        "bottleneck_error(views, np.array([1, 0]), 10)": "kept directions of type int64",
+    }
+    for call, (kind, message) in raised(setting, expected).items():
+        assert kind == "HypothesisViolated", call
+        assert expected[call] in message
 
 
 def test_bad_input_is_refused():
@@ -184,6 +195,14 @@ def test_bad_input_is_refused():
         fit_linear_reward(0.0 * wins, np.ones((2, 3, 1)), 1.0)
     with pytest.raises(HypothesisViolated, match="-1 comparisons"):
         bandit.draw_comparisons(-1, Stream(0))
+    with pytest.raises(HypothesisViolated, match="a feature that is not finite"):
+        fit_linear_reward(wins, np.full((2, 3, 1), np.nan), 1.0)
+    certain = Policy(np.array([[0.0, -2000.0], [np.log(0.5), np.log(0.5)]]))
+    two = ClusteredBandit(np.zeros((2, 2)), certain, np.zeros((2, 2), dtype=int), np.full(2, 0.5))
+    with pytest.raises(HypothesisViolated, match=r"two different responses in contexts \[0\]"):
+        two.draw_comparisons(3, Stream(0))
+    with pytest.raises(InvalidProblem, match="0 contexts"):
+        BanditFamily(1.0, contexts=0)
     parts = (bandit.truth, bandit.reference, bandit.clusters, bandit.weights)
     for wrong, message in (
         ((np.inf * bandit.truth, *parts[1:]), "not finite"),

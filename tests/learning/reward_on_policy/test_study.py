@@ -109,12 +109,30 @@ def test_the_map_is_made_of_cells():
     found = help_or_hurt((0.0, 1.0), (0.0, 0.25), 20, 2, STREAM, progress=done.append)
     assert done == [1, 2, 3, 4]
     asked = (Labeller.CONSENSUS, Labeller.GOLD)
-    for omega, row in zip((0.0, 1.0), found, strict=True):
-        for flips, cell in zip((0.0, 0.25), row, strict=True):
-            family = replace(BanditFamily(omega), flip_rate=flips)
-            expected = study_cell(family, 20, 2, STREAM, labellers=asked, weights=(2.0,))
-            assert cell.effects == expected.effects
-            assert (cell.flip_rate, cell.informativeness) == (flips, omega)
+    places = [[(cell.informativeness, cell.flip_rate) for cell in row] for row in found]
+    assert places == [[(0.0, 0.0), (0.0, 0.25)], [(1.0, 0.0), (1.0, 0.25)]]
+    family = replace(BanditFamily(1.0), flip_rate=0.0)
+    expected = study_cell(family, 20, 2, STREAM, labellers=asked, weights=(2.0,))
+    assert found[1][0].effects == expected.effects
+
+
+def test_comparisons_that_cancel_leave_the_reference_and_nothing_to_predict(one):
+    bandit = one[0]
+    cancelling = np.zeros_like(one[1])
+    cancelling[0, 0, 1] = cancelling[0, 1, 0] = 3.0
+    asked = (Labeller.CONSENSUS,)
+    found = reward_learning_on_policy(bandit, cancelling, asked, (2.0,), ridge=0.1)
+    assert found.reward == pytest.approx(np.zeros_like(found.reward), abs=0.0)
+    row = found.retrained[0]
+    assert math.isnan(row.predicted)
+    assert row.reward_change == pytest.approx(0.0, abs=1e-12)
+    assert row.divergence > 0.0
+
+
+@pytest.mark.parametrize("weights", [(-0.1,), (math.nan,), ()])
+def test_weights_out_of_range_are_refused(one, weights):
+    with pytest.raises(HypothesisViolated, match="1 labellers with weights"):
+        reward_learning_on_policy(one[0], one[1] + 1.0, (Labeller.GOLD,), weights, ridge=0.1)
 
 
 def test_too_few_instances_are_refused():
