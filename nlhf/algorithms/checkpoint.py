@@ -3,17 +3,15 @@
 A checkpoint holds a pickle, which can run code when it is read: resume only files that you trust.
 """
 
-import hashlib
 import json
-import os
 import pickle
 import time
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from nlhf.algorithms.fingerprint import fingerprint
+from nlhf.algorithms.sealed_file import SealedFile
 from nlhf.errors import HypothesisViolated, InvalidData, NotAllowed, Unsupported
 from nlhf.protocols import Algorithm, Game
 from nlhf.results import Profile, TraceRow
@@ -110,6 +108,7 @@ class CheckpointFile:
 
     def __init__(self, checkpoint: Checkpoint, identity: Identity) -> None:
         self._path = Path(checkpoint.path)
+        self._file = SealedFile(self._path, _MAGIC, "checkpoint")
         self._every = checkpoint.every_seconds
         self._identity = json.dumps(asdict(identity)).encode()
         self._saved = time.perf_counter()
@@ -125,21 +124,9 @@ class CheckpointFile:
             InvalidData: If the file is no checkpoint or is damaged.
             NotAllowed: If it cannot be read, or is the checkpoint of another run.
         """
-        try:
-            raw = self._path.read_bytes()
-        except FileNotFoundError:
+        content = self._file.read()
+        if content is None:
             return None
-        except OSError as error:
-            raise NotAllowed(
-                f"the checkpoint {self._path} cannot be read: {error.strerror}",
-                "give the path of a file that you may read and write",
-            ) from error
-        digest, _, content = raw.removeprefix(_MAGIC).partition(b"\n")
-        if not raw.startswith(_MAGIC) or digest != _digest(content):
-            raise InvalidData(
-                f"{self._path} is no checkpoint, or is damaged ({len(raw)} bytes)",
-                "delete it to start again, or give the path of an undamaged copy",
-            )
         identity, _, body = content.partition(b"\n")
         self._check(json.loads(identity))
         return self._unpickled(body)
@@ -158,21 +145,7 @@ class CheckpointFile:
                 f"the state of the algorithm cannot be saved: {error}",
                 "make it picklable, or run without a checkpoint",
             ) from error
-        content = self._identity + b"\n" + body
-        part = self._path.with_name(self._path.name + ".part")
-        try:
-            with part.open("wb") as file:
-                file.write(_MAGIC + _digest(content) + b"\n" + content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, self._path)
-        except OSError as error:
-            with suppress(OSError):
-                part.unlink()
-            raise NotAllowed(
-                f"the checkpoint {self._path} cannot be written: {error.strerror}",
-                "give a path in a folder that exists, may be written to and has space",
-            ) from error
+        self._file.write(self._identity + b"\n" + body)
         self._saved = time.perf_counter()
 
     def _check(self, theirs: dict[str, str]) -> None:
@@ -197,7 +170,3 @@ class CheckpointFile:
         if not isinstance(point, Point):
             raise InvalidData(f"{self._path} holds a {type(point).__name__}", "delete it")
         return point
-
-
-def _digest(content: bytes) -> bytes:
-    return hashlib.sha256(content).hexdigest().encode()

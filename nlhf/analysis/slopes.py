@@ -1,5 +1,6 @@
 """How fast something falls with the sample size: slopes in the log-log plane, with intervals."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,9 @@ from jaxtyping import Float, Int
 
 from nlhf.errors import InvalidProblem
 from nlhf.streams import Stream
+
+_ROUNDING = 1e-9
+"""Of slopes: measures without noise have an interval of no width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +30,8 @@ class Slope:
     confidence: float
 
     def covers(self, slope: float) -> bool:
-        """Return whether the interval holds a given slope."""
-        return self.low <= slope <= self.high
+        """Return whether the interval holds a given slope, to within rounding."""
+        return self.low - _ROUNDING <= slope <= self.high + _ROUNDING
 
 
 def log_log_slope(
@@ -43,9 +47,10 @@ def log_log_slope(
 
     With :math:`m_k` the mean over replicates at size :math:`n_k`, or a quantile, the slope is that
     of the least-squares line through :math:`(\log n_k, \log m_k)`. The interval is a bootstrap over
-    replicates: bias-corrected and accelerated for the mean, percentiles for a quantile. A replicate
-    is drawn with its measures at all sizes, so these may depend on each other (the same instance,
-    or data that grow); replicates must not.
+    replicates: bias-corrected and accelerated for the mean, percentiles for a quantile, and where
+    replicates are too few or too much alike for a correction. A replicate is drawn with its
+    measures at all sizes, so these may depend on each other (the same instance, or data that grow);
+    replicates must not.
 
     Args:
         sizes: n, at least two different ones, positive.
@@ -65,7 +70,7 @@ def log_log_slope(
         replicates become many. If measures are no power of n there is no such slope, and the
         line's depends on the sizes.
     """
-    from scipy.stats import bootstrap
+    from scipy.stats import DegenerateDataWarning, bootstrap
 
     _check(sizes, measures, quantile, confidence)
     logs = np.log(sizes) - np.log(sizes).mean()
@@ -85,16 +90,21 @@ def log_log_slope(
     value = float(slopes(everybody))
     if (measures == measures[:, :1]).all():
         return Slope(value, value, value, confidence)
-    found = bootstrap(
-        (everybody,),
-        slopes,
-        n_resamples=resamples,
-        batch=max(1, 10_000_000 // measures.size),
-        vectorized=True,
-        confidence_level=confidence,
-        method="BCa" if quantile is None else "percentile",
-        rng=stream.child("slope").generator(),
-    ).confidence_interval
+    for method in ("BCa", "percentile") if quantile is None else ("percentile",):
+        with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DegenerateDataWarning)
+            found = bootstrap(
+                (everybody,),
+                slopes,
+                n_resamples=resamples,
+                batch=max(1, 10_000_000 // measures.size),
+                vectorized=True,
+                confidence_level=confidence,
+                method=method,
+                rng=stream.child("slope").generator(),
+            ).confidence_interval
+        if np.isfinite([found.low, found.high]).all():
+            break
     return Slope(value, float(found.low), float(found.high), confidence)
 
 
@@ -103,8 +113,8 @@ def _check(
 ) -> None:
     if len(np.unique(sizes)) < 2 or measures.shape[1] < 2 or not (sizes > 0).all():
         raise InvalidProblem(
-            f"{len(np.unique(sizes))} different sizes from {sizes.min()} on, and "
-            f"{measures.shape[1]} replicates",
+            f"{len(np.unique(sizes))} different sizes, {int((sizes <= 0).sum())} of them not "
+            f"positive, and {measures.shape[1]} replicates",
             "a slope with an interval needs two positive sizes and two replicates, better five and "
             "thirty",
         )

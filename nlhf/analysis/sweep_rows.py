@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import IO, Any, Generic, TypeVar
+from typing import IO, Any, Generic, TypeVar, cast
 
 import numpy as np
 
@@ -16,6 +16,11 @@ P = TypeVar("P")
 R = TypeVar("R")
 Line = Mapping[str, Any]
 """A row as JSON has it."""
+
+_OPENING = b'{"key": "'
+"""What every line begins with."""
+
+_PARTS = {"key", "function", "revision", "point", "values", "error", "time", "seed", "provenance"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,8 +111,20 @@ def line_of(
 
 
 def row_of(line: Line, point: P, kind: type[R]) -> SweepRow[P, R]:
-    """Return the row that a line stands for, its values of the given kind."""
+    """Return the row that a line stands for, its values of the given kind.
+
+    Raises:
+        InvalidData: Its values are of another kind.
+    """
     origin = line["provenance"]
+    names = {field.name for field in fields(cast(Any, kind)) if field.init}
+    for value in line["values"]:
+        if value.keys() != names:
+            raise InvalidData(
+                f"the values at {point} have the fields {sorted(value)}, {kind.__name__} has "
+                f"{sorted(names)}",
+                "give the code that has changed another revision, or delete the file",
+            )
     return SweepRow(
         key=line["key"],
         function=line["function"],
@@ -132,28 +149,39 @@ def lines_of(file: IO[bytes], path: Path, function: str) -> Iterator[Line]:
     """Yield the lines of a file, and leave it without what a kill cut short at its end.
 
     Raises:
-        InvalidData: It holds rows of another function, or a whole line is no row.
+        InvalidData: It holds rows of another function, or a line is no row.
     """
     file.seek(0)
     content = file.read()
     whole = content[: content.rfind(b"\n") + 1]
+    number = 0
     for number, text in enumerate(whole.splitlines(), 1):
         try:
             line = json.loads(text)
             other = line["function"]
-        except (ValueError, TypeError, KeyError) as error:
-            raise InvalidData(
-                f"line {number} of {path} is no row of a sweep",
-                "give the sweep a file of its own, or delete the line",
-            ) from error
+            missing = _PARTS - line.keys()
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise _no_row(number, path) from error
+        if missing:
+            raise _no_row(number, path)
         if other != function:
             raise InvalidData(
                 f"line {number} of {path} is a row of {other}, not of {function}",
                 "give every sweep a file of its own",
             )
         yield line
-    if len(whole) < len(content):
+    cut = content[len(whole) :]
+    if cut[: len(_OPENING)] != _OPENING[: len(cut)]:
+        raise _no_row(number + 1, path)
+    if cut:
         file.truncate(len(whole))
+
+
+def _no_row(number: int, path: Path) -> InvalidData:
+    return InvalidData(
+        f"line {number} of {path} is no row of a sweep",
+        "give the sweep a file of its own, or delete the line",
+    )
 
 
 def plain_fields(value: object) -> dict[str, Any]:
@@ -170,6 +198,7 @@ def plain_fields(value: object) -> dict[str, Any]:
     return {
         field.name: _plain(getattr(value, field.name), f"{type(value).__name__}.{field.name}")
         for field in fields(value)
+        if field.init
     }
 
 

@@ -108,7 +108,7 @@ def run_sweep(
 
     Raises:
         InvalidProblem: Two points are alike, or one is no frozen dataclass of plain fields.
-        InvalidData: The file holds another sweep, or a whole line is no row.
+        InvalidData: The file holds another sweep, or something else, and is left as it is.
         Unsupported: The function cannot be sent to workers, or does not say what it returns.
         MissingExtra: joblib is not installed.
 
@@ -134,7 +134,7 @@ def run_sweep(
             keep(line)
         wanted = [task for task in tasks if task.key not in rows or rows[task.key].error]
         tell(name, len(tasks) - len(wanted), len(tasks))
-        with closing(_evaluations(function, wanted, asked, workers)) as arriving:
+        with closing(_evaluations(function, kind, wanted, asked, workers)) as arriving:
             for number, line in enumerate(arriving, len(tasks) - len(wanted) + 1):
                 file.write(json.dumps(line).encode() + b"\n")
                 file.flush()
@@ -149,6 +149,7 @@ def run_sweep(
 
 def _evaluations(
     function: Callable[[P], Sequence[R]],
+    kind: type[R],
     wanted: Sequence[Task],
     points: Mapping[str, P],
     workers: int | None,
@@ -161,22 +162,33 @@ def _evaluations(
     except ImportError as error:
         raise MissingExtra.of("joblib", "sweeps") from error
     yield from Parallel(n_jobs=workers, return_as="generator_unordered")(
-        delayed(_evaluate)(function, points[task.key], task) for task in wanted
+        delayed(_evaluate)(function, kind, points[task.key], task) for task in wanted
     )
 
 
-def _evaluate(function: Callable[[P], Sequence[R]], point: P, task: Task) -> Line:
+def _evaluate(function: Callable[[P], Sequence[R]], kind: type[R], point: P, task: Task) -> Line:
     """Return the line of a point; whatever goes wrong in the function is part of it."""
+    import scipy.linalg  # noqa: F401  # its own BLAS can be limited only once it is there
+
     began, start = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.perf_counter()
     values: list[dict[str, Any]] = []
     error = ""
     try:
         with threadpool_limits(1):
             found = function(point)
-        values = [plain_fields(value) for value in found]
+        values = [plain_fields(_of_kind(value, kind)) for value in found]
     except Exception as failure:  # one point that fails must not lose the others
         error = _told(failure)
     return line_of(task, point, values, error, began, time.perf_counter() - start)
+
+
+def _of_kind(value: R, kind: type[R]) -> R:
+    if type(value) is not kind:
+        raise InvalidProblem(
+            f"a value is of type {type(value).__name__}, not {kind.__name__}",
+            "annotate the function with the dataclass of which it returns a sequence",
+        )
+    return value
 
 
 def _told(failure: Exception) -> str:

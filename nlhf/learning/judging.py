@@ -7,7 +7,7 @@ it. Imports no planner and no solver.
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from nlhf.errors import InvalidProblem
 from nlhf.estimation.classes.models import Confidence, FiniteConfidence
@@ -16,8 +16,8 @@ from nlhf.numerics import EPSILON
 from nlhf.results import Bound, Knows, Units, weighted_mean
 from nlhf.spaces.policy import Policy
 
-_ENTRIES = 2**23
-"""Payoffs that are worked on at a time."""
+_ENTRIES = 2**16
+"""Payoffs that are worked on at a time: few enough to stay in the cache."""
 
 
 def exploitability(
@@ -48,8 +48,15 @@ def exploitability(
 def opposed(
     tables: Float[np.ndarray, "model stage outcome outcome"],
     visits: Float[np.ndarray, "stage outcome"],
-) -> Float[np.ndarray, "model stage outcome"]:
+    among: Int[np.ndarray, " chosen"] | None = None,
+) -> Float[np.ndarray, "chosen stage outcome"]:
     """Return what every outcome concedes to a policy of the given visits: Σ_i ψ_l(i) T_l(i, j).
+
+    Args:
+        tables: Payoffs of models.
+        visits: ψ.
+        among: The numbers of the models that are asked for; all by default. Large tables are not
+            copied.
 
     Raises:
         InvalidProblem: If payoffs and visits are of different shapes.
@@ -61,10 +68,12 @@ def opposed(
             f"{stages} stages",
             "use payoffs and policies of one setting",
         )
-    found = np.empty(tables.shape[:-1])
+    models = np.arange(len(tables)) if among is None else among
+    found = np.empty((len(models), stages, outcomes))
     at_once = max(1, _ENTRIES // tables[0].size)
-    for start in range(0, len(tables), at_once):
-        part = tables[start : start + at_once]
+    for start in range(0, len(models), at_once):
+        chosen = models[start : start + at_once]
+        part = tables[chosen[0]][None] if at_once == 1 else tables[chosen]
         found[start : start + at_once] = np.matmul(visits[:, None, :], part)[:, :, 0, :]
     return found
 
@@ -73,13 +82,14 @@ def secured(
     setting: Setting,
     tables: Float[np.ndarray, "model stage outcome outcome"],
     policy: Policy,
-) -> Float[np.ndarray, " model"]:
-    r"""Return :math:`J_k(\pi, \dagger) = \min_\rho J_k(\pi, \rho)` of every model.
+    among: Int[np.ndarray, " chosen"] | None = None,
+) -> Float[np.ndarray, " chosen"]:
+    r"""Return :math:`J_k(\pi, \dagger) = \min_\rho J_k(\pi, \rho)` of every model, or of some.
 
     The minimum over replies is a closed form, or a soft Bellman recursion; the tables need not be
     skew.
     """
-    values = opposed(tables, setting.visits(policy))
+    values = opposed(tables, setting.visits(policy), among)
     return setting.conceded(values) - _price(setting, policy)
 
 
@@ -97,12 +107,7 @@ def pessimistic_value(setting: Setting, confidence: Confidence, policy: Policy) 
         A lower bound of confidence 1 - δ, in units of the payoff; never above 0, the value.
     """
     if isinstance(confidence, FiniteConfidence):
-        tables, at_once = confidence.tables, max(1, _ENTRIES // confidence.tables[0].size)
-        parts = [
-            secured(setting, tables[confidence.members[start : start + at_once]], policy)
-            for start in range(0, len(confidence.members), at_once)
-        ]
-        least = float(np.concatenate(parts).min())
+        least = float(secured(setting, confidence.tables, policy, confidence.members).min())
     else:
         least = float(secured(setting, confidence.lowest[None], policy)[0])
     least = min(least - rounding(setting, confidence, policy), 0.0)

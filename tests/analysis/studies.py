@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from threadpoolctl import threadpool_info
@@ -35,6 +35,15 @@ class Piece:
 @dataclass(slots=True)
 class Movable:
     seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Doubled:
+    size: int
+    twice: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "twice", 2 * self.size)
 
 
 def moments(point: Draw) -> list[Moments]:
@@ -73,6 +82,21 @@ def kills_its_process(point: Draw) -> list[Piece]:
 
 def returns_an_array(point: Draw) -> list[Moments]:
     return [Moments(np.ones(2), 0.0, (0.0, 0.0), 1, 1)]  # type: ignore[arg-type]
+
+
+def promises_pieces(point: Draw) -> list[Piece]:
+    return [point]  # type: ignore[list-item]
+
+
+def doubled(point: Draw) -> list[Doubled]:
+    return [Doubled(point.size)]
+
+
+def loads_a_library(point: Draw) -> list[Piece]:
+    """SciPy brings a BLAS of its own."""
+    import scipy.linalg  # noqa: F401
+
+    return [Piece(0, max(float(pool["num_threads"]) for pool in threadpool_info()))]
 
 
 def says_nothing(point: Draw):  # type: ignore[no-untyped-def]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
@@ -19,6 +19,7 @@ def gaps(rng, slope, replicates=40):
     return hardness * rng.chisquare(3, (len(SIZES), replicates)) * SIZES[:, None] ** slope
 
 
+@settings(max_examples=30)
 @given(
     slope=st.floats(-3.0, 3.0), scale=st.floats(1e-6, 1e6), quantile=st.sampled_from([None, 0.5])
 )
@@ -38,6 +39,7 @@ def test_the_slope_is_that_of_a_least_squares_line():
         assert found.low < found.value < found.high
 
 
+@settings(max_examples=10)
 @given(unit=st.floats(1e-3, 1e3), scale=st.floats(1e-3, 1e3))
 def test_units_change_nothing(unit, scale):
     measures = gaps(np.random.default_rng(2), -0.5)
@@ -64,6 +66,26 @@ def test_intervals_cover_the_slope_as_often_as_they_say(quantile):
     # Control: intervals a third as wide cover too seldom.
     narrow = [abs(one.value + 1.0) <= (one.high - one.low) / 6.0 for one in found]
     assert sum(narrow) < least
+
+
+@pytest.mark.parametrize("quantile", [None, 0.5])
+def test_replicates_that_follow_one_power_have_an_interval_that_holds_it(quantile):
+    measures = np.array([1.0, 2.0, 5.0, 0.3]) / SIZES[:, None]
+    found = log_log_slope(SIZES, measures, Stream(0), quantile=quantile, resamples=50)
+    assert found.covers(-1.0)
+    assert found.high - found.low < 1e-12
+    assert not found.covers(-1.0 + 1e-8)
+
+
+@pytest.mark.parametrize("hard", [[1.0, 3.0], [1.0, 1.0, 3.0, 1.0]])
+def test_where_no_correction_is_defined_the_interval_is_of_percentiles(hard):
+    # Leaving any replicate out leaves a slope of -1: there is no acceleration.
+    measures = np.ones((4, len(hard)))
+    measures[[0, 3]] = hard
+    measures /= SIZES[:4, None]
+    found = log_log_slope(SIZES[:4], measures, Stream(10), resamples=100)
+    assert found.covers(found.value)
+    assert found.covers(-1.0)
 
 
 def test_what_replicates_have_in_common_cancels():
@@ -100,7 +122,9 @@ def test_a_mean_may_have_some_zeros_and_a_line_of_zeros_is_refused():
 
 def test_too_little_for_a_slope_is_refused():
     measures = np.ones((5, 1))
-    with pytest.raises(InvalidProblem, match=r"5 different sizes .* 1 replicates"):
+    with pytest.raises(InvalidProblem, match="0 different sizes"):
+        log_log_slope(SIZES[:0], np.ones((0, 3)), Stream(0))
+    with pytest.raises(InvalidProblem, match=r"5 different sizes, .* and 1 replicates"):
         log_log_slope(SIZES, measures, Stream(0))
     with pytest.raises(InvalidProblem, match="1 different sizes"):
         log_log_slope(np.full(5, 10), np.ones((5, 3)), Stream(0))

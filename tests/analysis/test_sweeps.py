@@ -1,6 +1,7 @@
 """Sweeps: the same numbers whoever computes them, and nothing twice."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -164,6 +165,46 @@ def test_values_that_a_file_would_change_are_failures(tmp_path):
     assert "Moments.mean is of type ndarray" in sweep.failures[0].error
 
 
+def test_values_of_another_class_than_promised_are_failures(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    for _ in range(2):
+        sweep = run_sweep(studies.promises_pieces, POINTS[:1], path)
+        assert "a value is of type Draw, not Piece" in sweep.failures[0].error
+
+
+def test_what_a_class_derives_is_derived_again(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    for _ in range(2):
+        (value,) = run_sweep(studies.doubled, POINTS[:1], path).values
+        assert value.twice == 2 * value.size
+
+
+def test_rows_of_a_class_that_has_changed_are_named(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    run_sweep(studies.pieces, POINTS[:1], path, revision="r")
+    path.write_text(path.read_text().replace('"index"', '"number"'))
+    with pytest.raises(InvalidData, match=r"the fields \['number', 'value'\], Piece has"):
+        run_sweep(studies.pieces, POINTS[:1], path, revision="r")
+
+
+LOADS_LATE = """
+import sys
+from pathlib import Path
+from nlhf.analysis.sweeps import run_sweep
+from tests.analysis.studies import Draw, loads_a_library
+assert "scipy.linalg" not in sys.modules
+found = run_sweep(loads_a_library, [Draw(0, 1)], Path(sys.argv[1])).require()
+assert found.values[0].value == 1.0, found.values
+"""
+
+
+def test_libraries_that_the_function_loads_have_one_thread_too(tmp_path):
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2"}
+    command = [sys.executable, "-c", LOADS_LATE, str(tmp_path / "rows.jsonl")]
+    subprocess.run(command, cwd=root, check=True, env=environment)
+
+
 def test_a_file_of_another_sweep_is_left_alone(tmp_path):
     path = tmp_path / "rows.jsonl"
     run_sweep(studies.pieces, POINTS, path)
@@ -173,13 +214,31 @@ def test_a_file_of_another_sweep_is_left_alone(tmp_path):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("text", ["no JSON", "[1, 2]", "{}"])
+HALF_A_ROW = '{"function": "tests.analysis.studies.pieces"}\n'
+
+
+@pytest.mark.parametrize(
+    "text", ["no JSON\nand more", "[1, 2]\n", "{}\n", HALF_A_ROW, "a note without a line's end"]
+)
 def test_a_file_of_something_else_is_left_alone(tmp_path, text):
     path = tmp_path / "rows.jsonl"
-    path.write_text(f"{text}\nand more")
+    path.write_text(text)
     with pytest.raises(InvalidData, match=r"line 1 of .* is no row of a sweep"):
         run_sweep(studies.pieces, POINTS, path)
-    assert path.read_text() == f"{text}\nand more"
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("kept", [1, 7, 8, 20, 400])
+def test_a_line_may_be_cut_anywhere(tmp_path, kept):
+    path = tmp_path / "rows.jsonl"
+    run_sweep(studies.pieces, POINTS[:2], path, revision="r")
+    whole = path.read_bytes()
+    first, second = whole.splitlines(keepends=True)
+    path.write_bytes(first + second[: min(kept, len(second) - 1)])
+    assert len(run_sweep(studies.pieces, POINTS[:2], path, revision="r").rows) == 2
+    assert [line["key"] for line in lines(path)] == [
+        json.loads(one)["key"] for one in (first, second)
+    ]
 
 
 def test_equal_points_are_refused(tmp_path):

@@ -86,6 +86,15 @@ def test_the_solved_policy_cannot_be_exploited_and_another_one_can(make, tempera
     assert setting.exploitability(table, other, Units.LOG_ODDS).low > 1e-4
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_payoffs_that_are_hardly_any_have_an_equilibrium_at_temperature_zero(seed):
+    """At 5e-10 the digits of 1/2 + T hide which of two responses wins."""
+    rng = np.random.default_rng([seed, 8])
+    setting = BanditSetting(np.full((5, 4), 0.25), 0.0)
+    table = skew(rng, (5, 4, 4), 5e-10)
+    assert setting.exploitability(table, setting.solve(table), Units.PAYOFF).high <= 1e-14
+
+
 def test_exploitability_in_a_bandit_is_that_of_the_preference_game():
     rng = np.random.default_rng(4)
     setting = bandit(rng, 0.1)

@@ -5,6 +5,7 @@
 
 from tests.mutations.diversity_faults import DIVERSITY
 from tests.mutations.fault import Fault
+from tests.mutations.learning_faults import LEARNING
 
 CERTIFY = ("tests/certificates",)
 SIMPLEX = ("tests/properties/test_simplex.py",)
@@ -466,4 +467,5 @@ FAULTS = (
         LEDGER,
     ),
     *DIVERSITY,
+    *LEARNING,
 )

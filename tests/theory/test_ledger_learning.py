@@ -1,6 +1,7 @@
 """Margins of the learning statements on hand-made instances, against other routes."""
 
 from dataclasses import replace
+from fractions import Fraction
 from itertools import product
 from math import comb, exp, log, sqrt
 
@@ -111,21 +112,32 @@ def test_minus_log_of_the_affinity_exceeds_the_squared_log_odds_over_their_facto
         assert (hellinger >= squared / factor - 1e-14).all()
 
 
-def test_small_counterexamples_by_floating_point_and_none_with_fewer_comparisons():
+def test_small_counterexamples_by_floating_point():
     for case in (likelihood_radius.SMALLEST, likelihood_radius.UNTIED):
         p, q, n, delta = map(float, (case.truth, case.rival, case.count, case.delta))
         assert n * (q - p) ** 2 > log(2 / delta)
         assert binom.sf(6, n, p) > delta
         assert float(likelihood_radius.chance_of_rival(case)) == pytest.approx(binom.sf(6, n, p))
-    for n, size in product(range(1, 14), range(2, 9)):
-        for i, j in product(range(1, size), range(size + 1)):
-            p, q = i / size, j / size
-            wins = np.arange(n + 1)
-            ahead = [
-                j**w * (size - j) ** (n - w) >= i**w * (size - i) ** (n - w) for w in range(n + 1)
-            ]
-            chance = binom.pmf(wins, n, p)[ahead].sum()
-            assert i == j or chance <= 2.0 * exp(-n * (p - q) ** 2)
+    other = likelihood_radius.Duel(Fraction(3, 20), Fraction(28, 33), 14, Fraction(11, 5000))
+    assert likelihood_radius.breaks_without_two(other)
+    assert not likelihood_radius.is_tied(other)
+
+
+def test_no_two_models_of_one_pair_do_it_with_fewer_comparisons():
+    """All probabilities with denominators of at most 40; by symmetry the rival's is larger."""
+    chances = np.array(sorted({Fraction(i, n) for n in range(2, 41) for i in range(1, n)}), float)
+    truth, rival = np.triu_indices(len(chances), k=1)
+    won, lost = (np.log(x[rival] / x[truth]) for x in (chances, 1.0 - chances))
+    for n in range(1, 15):
+        wins = np.arange(n + 1)
+        pmf = binom.pmf(wins, n, chances[:, None])
+        ahead = wins * won[:, None] + (n - wins) * lost[:, None] >= -1e-9
+        # Some δ is below the chance and has log(2/δ) < n(p − q)².
+        apart = n * (chances[rival] - chances[truth]) ** 2
+        broken = (ahead * pmf[truth]).sum(axis=1) > 2.0 * np.exp(-apart)
+        assert broken.any() == (n == 14)
+        # A rival that says always is ahead only if all are won.
+        assert (pmf[:, n] <= 2.0 * np.exp(-n * (1.0 - chances) ** 2)).all()
 
 
 def random_signs(radius, models, count, delta, runs, seed):
@@ -196,10 +208,11 @@ def test_what_the_package_plans_meets_the_hypotheses_and_the_bounds(seed, bonus)
     instance = learnt.draw_learnt(Seeded(seed))
     theorem = pessimism.PELHF_BONUS if bonus else pessimism.PELHF_VERSION_SPACE
     planned = pessimism.by_package(instance, bonus)
-    tables = pessimism.lowered(instance) if bonus else pessimism.version_space(instance)
+    tables = pessimism.cut(instance) if bonus else pessimism.version_space(instance)
     best = learnt.secured(instance, tables, planned.policy).min()
     other = learnt.secured(instance, tables, instance.equilibrium).min()
     assert best >= other - 1e-6
+    assert not bonus or theorem.satisfied(planned)
     if theorem.satisfied(planned):
         assert not theorem.margin(planned).violated
 
@@ -407,6 +420,21 @@ def test_expected_gaps_by_another_formula_have_the_slope_of_minus_one():
         assert fast_rate.expected_gap(learner, 0) == pytest.approx(gap, rel=1e-8)
         found.append(gap)
     assert log(found[0] / found[1]) / log(4.0) == pytest.approx(1.0, abs=0.02)
+
+
+def test_the_pessimists_bound_is_that_of_a_version_space_of_two_responses():
+    learner = fast_rate.comparing(0.7, -0.4, 0.3, 20)
+    tables = np.array([[[[0.5, p], [1.0 - p, 0.5]]] for p in (0.7, 0.5, 0.9)])
+    for which, count in enumerate(learner.counts):
+        counts, odds = count * np.array([[[0.0, 1.0], [0.0, 0.0]]]), learner.log_share + 0.2 / 0.3
+        best = np.array([[-log(1.0 + exp(-odds)), -log(1.0 + exp(odds))]])
+        instance = learnt.Learnt(
+            tables, 0, 1, counts, counts / count, 7.0, best, 0.3, np.ones(1), best, best
+        )
+        coverage_term = sqrt(pessimism.coverage(instance, counts))
+        assert pessimism.VERSION_SPACE * pessimism.beta(instance) * coverage_term == pytest.approx(
+            fast_rate.pessimistic_bound(learner, which, radius=7.0), rel=1e-12
+        )
 
 
 def test_moments_of_a_mean_of_labels_by_enumeration():

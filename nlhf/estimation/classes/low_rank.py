@@ -159,11 +159,12 @@ class LowRankClass:
         counts = np.triu(intervals.counts, 1)
         apart = self.link.probability(table) - intervals.frequencies
         distance = sqrt(intervals.radius) + sqrt(float((counts * apart**2).sum()))
+        spread = sqrt(float((counts * width**2).sum()))
         slope = 1.0
         if self.link is Link.LOG_ODDS:
             ends = sigmoid(np.array([self.bound, -self.bound]))
             slope = float(ends.prod())
-        return min((distance / slope) ** 2, float((counts * width**2).sum()))
+        return spread**2 if slope * spread <= distance else (distance / slope) ** 2
 
     def _model(
         self, data: PreferenceData, wins: Float[np.ndarray, "stage outcome outcome"]

@@ -137,4 +137,6 @@ def _largest(preference_class: PreferenceClass, data: PreferenceData) -> float:
     with warnings.catch_warnings():
         # A stage without held-out comparisons says nothing either way.
         warnings.simplefilter("ignore", Degenerate)
-        return preference_class.fit(data).log_likelihood + GAP_TOLERANCE
+        fitted = preference_class.fit(data)
+    # A class may fit its stages one by one.
+    return fitted.log_likelihood + GAP_TOLERANCE * preference_class.shape[0]

@@ -123,7 +123,7 @@ def log_odds_region(
             basis,
             2.0 * nats,
             reach,
-            min(2.0 * nats / lightest, spread),
+            spread if lightest * spread <= 2.0 * nats else 2.0 * nats / lightest,
         )
         farthest = np.minimum(farthest, region.width(rows.features))
     return region

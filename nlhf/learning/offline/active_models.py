@@ -45,7 +45,8 @@ class ActiveModels:
         start: Policy,
     ) -> None:
         self.setting, self.tables, self.among = setting, tables, among
-        self.best, self.lower, self.upper, self.rounds = start, -np.inf, np.inf, 0
+        # Skew payoffs are 0 against oneself: nobody secures more.
+        self.best, self.lower, self.upper, self.rounds = start, -np.inf, 0.0, 0
         self.active: list[int] = []
         self.complete = False
         self._look(start)
@@ -80,9 +81,7 @@ class ActiveModels:
 
     def _look(self, policy: Policy) -> None:
         """Judge a policy by all models, and let those that it does worst under join."""
-        every = len(self.among) == len(self.tables)
-        tables = self.tables if every else self.tables[self.among]
-        values = secured(self.setting, tables, policy)
+        values = secured(self.setting, self.tables, policy, self.among)
         if values.min() > self.lower:
             self.lower, self.best = float(values.min()), policy
         worst = [int(k) for k in self.among[np.argsort(values, kind="stable")[:_NEWCOMERS]]]

@@ -114,19 +114,15 @@ class PlaneSearch:
         self._add_planes(worst[:_AT_ONCE])
 
     def _values(self, models: Int[np.ndarray, " model"]) -> Float[np.ndarray, " model"]:
-        every = len(models) == len(self.tables)
-        return secured(self.setting, self.tables if every else self.tables[models], self.policy)
+        return secured(self.setting, self.tables, self.policy, models)
 
     def _add_planes(self, models: Int[np.ndarray, " model"]) -> None:
         """Add what a policy is paid against the worst reply of every model to the present one."""
         price = self.setting.temperature
-        for values, table in zip(
-            opposed(self.tables[models], self.setting.visits(self.policy)),
-            self.tables[models],
-            strict=True,
-        ):
+        conceded = opposed(self.tables, self.setting.visits(self.policy), models)
+        for model, values in zip(models, conceded, strict=True):
             reply = self.setting.best(-values)
-            plane = np.einsum("lij,lj->li", table, self.setting.visits(reply))
+            plane = np.einsum("lij,lj->li", self.tables[model], self.setting.visits(reply))
             if price > 0.0:
                 plane = plane + price * self.setting.divergence(reply)
             self.planes.append(plane)

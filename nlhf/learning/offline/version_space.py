@@ -16,6 +16,8 @@ from nlhf.spaces.policy import Policy
 
 _NEWTON_UP_TO = 40
 """Responses beyond which a system of as many unknowns for every model takes longer than planes."""
+_NEWTON_FROM = 1e-3
+"""Temperature, as a share of the largest payoff, below which Newton steps lose their way."""
 
 
 def plan_version_space(
@@ -30,9 +32,9 @@ def plan_version_space(
     .. math:: \max_\pi F(\pi), \qquad F(\pi) = \min_{k \in \mathcal P} \min_\rho J_k(\pi, \rho)
 
     over the models k that the data leave: PELHF of C. Ye et al., arXiv 2402.07314. The outer
-    problem is concave: in bandits at positive temperatures a group-robust game whose groups are
-    models (`ActiveModels`) up to 40 responses, otherwise solved by planes (`PlaneSearch`). The
-    inner one has a closed form.
+    problem is concave: in bandits of up to 40 responses, at temperatures above 1e-4 of the largest
+    payoff, a group-robust game whose groups are models (`ActiveModels`), otherwise solved by planes
+    (`PlaneSearch`). The inner one has a closed form.
 
     Guarantee: on the event that the truth is in the version space, which has a probability of at
     least 1 - δ, the policy secures :math:`F(\hat\pi)` in the true game, and its exploitability is
@@ -83,7 +85,8 @@ def _search(
     setting: Setting, confidence: FiniteConfidence, start: Policy
 ) -> ActiveModels | PlaneSearch:
     tables, members = confidence.tables, confidence.members
-    smooth = setting.temperature > 0.0 and setting.shape[1] <= _NEWTON_UP_TO
+    warm = setting.temperature > _NEWTON_FROM * float(confidence.largest.max())
+    smooth = warm and setting.temperature > 0.0 and setting.shape[1] <= _NEWTON_UP_TO
     if smooth and isinstance(setting, BanditSetting):
         return ActiveModels(setting, tables, members, start)
     return PlaneSearch(setting, tables, members, start)

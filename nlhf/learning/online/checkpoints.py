@@ -3,12 +3,9 @@
 The file holds arrays and names, nothing that could run when it is read.
 """
 
-import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +14,9 @@ import numpy as np
 from jaxtyping import Float
 
 from nlhf.algorithms.fingerprint import fingerprint
+from nlhf.algorithms.sealed_file import SealedFile
 from nlhf.data.preference_data import Pairs, PreferenceData
-from nlhf.errors import InvalidData, NotAllowed
+from nlhf.errors import NotAllowed
 from nlhf.estimation.classes.links import Link
 from nlhf.estimation.classes.models import Model, PreferenceClass
 from nlhf.learning.online.explorers import Explorer
@@ -104,6 +102,7 @@ class OnlineCheckpoint:
 
     def __init__(self, path: Path, identity: Identity) -> None:
         self._path, self._identity = path, identity
+        self._file = SealedFile(path, _MAGIC, "checkpoint of learning online")
 
     def load(self, shape: tuple[int, int], link: Link) -> Progress | None:
         """Return what is saved, or `None` if there is no file yet.
@@ -116,22 +115,9 @@ class OnlineCheckpoint:
             InvalidData: If the file is no checkpoint or is damaged.
             NotAllowed: If it cannot be read, or is the checkpoint of another run.
         """
-        try:
-            raw = self._path.read_bytes()
-        except FileNotFoundError:
+        content = self._file.read()
+        if content is None:
             return None
-        except OSError as error:
-            raise NotAllowed(
-                f"the checkpoint {self._path} cannot be read: {error.strerror}",
-                "give the path of a file that you may read and write",
-            ) from error
-        digest, _, content = raw.removeprefix(_MAGIC).partition(b"\n")
-        if not raw.startswith(_MAGIC) or digest != _digest(content):
-            raise InvalidData(
-                f"{self._path} is no checkpoint of learning online, or is damaged "
-                f"({len(raw)} bytes)",
-                "delete it to start again, or give the path of an undamaged copy",
-            )
         identity, _, body = content.partition(b"\n")
         self._check(json.loads(identity))
         with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
@@ -155,20 +141,7 @@ class OnlineCheckpoint:
         body = io.BytesIO()
         np.savez(body, allow_pickle=False, **arrays)
         content = json.dumps(asdict(self._identity)).encode() + b"\n" + body.getvalue()
-        part = self._path.with_name(self._path.name + ".part")
-        try:
-            with part.open("wb") as file:
-                file.write(_MAGIC + _digest(content) + b"\n" + content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, self._path)
-        except OSError as error:
-            with suppress(OSError):
-                part.unlink()
-            raise NotAllowed(
-                f"the checkpoint {self._path} cannot be written: {error.strerror}",
-                "give a path in a folder that exists, may be written to and has space",
-            ) from error
+        self._file.write(content)
 
     def _check(self, theirs: Mapping[str, str]) -> None:
         told = ("oracle", "explorer", "arguments", "stream")
@@ -226,7 +199,3 @@ def _round(arrays: Mapping[str, Any], number: int, link: Link) -> Round:
 def _bound(ends: Float[np.ndarray, "4"], knows: Knows, link: Link) -> Bound:
     value, low, high, confidence = map(float, ends)
     return Bound(value, knows, link.units, low, high, confidence)
-
-
-def _digest(content: bytes) -> bytes:
-    return hashlib.sha256(content).hexdigest().encode()

@@ -65,8 +65,8 @@ def learn_online(
         explorer: Who chooses what is compared.
         delta: δ, the probability with which certificates may fail.
         ridge: λ > 0 of the uncertainty, in squared payoff units per m comparisons; by default
-            ρ/m, at which λ and the radius weigh the same (where a class has the radius 0 without
-            data, or an infinite one, the largest squared width takes its place). The larger it is, the less the
+            ρ/m, at which λ and the radius weigh the same (where a radius is 0 without data, or
+            infinite, the largest squared width takes its place). The larger it is, the less the
             explorer minds what was compared before; certificates hold for any.
         stream: Randomness of questions and answers.
         checkpoint: A file that is replaced after every round. If it is there, the run goes on from

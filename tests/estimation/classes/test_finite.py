@@ -150,3 +150,18 @@ def test_wrong_arguments_are_refused():
         FiniteClass([[[[0.0, 0.2], [0.2, 0.0]]]])
     with pytest.raises(InvalidProblem, match="at most 1/2"):
         FiniteClass([[[[0.0, 0.7], [-0.7, 0.0]]]])
+
+
+def test_payoffs_that_are_skew_up_to_rounding_are_made_so():
+    """A diagonal of 1e-10 would let policies gain against themselves."""
+    table = tables(np.random.default_rng(4), models=1)
+    off = table + 1e-10 * np.eye(3)
+    found = FiniteClass(off).tables
+    np.testing.assert_array_equal(found, -found.swapaxes(-1, -2))
+    np.testing.assert_allclose(found, table, atol=1e-15)
+    np.testing.assert_array_equal(FiniteClass(table).tables, table)
+
+
+def test_a_link_that_does_not_exist_is_refused():
+    with pytest.raises((InvalidProblem, TypeError), match="link"):
+        FiniteClass(np.zeros((1, 1, 2, 2)), "cloglog")

@@ -85,6 +85,32 @@ def test_the_fit_is_that_of_another_solver(link, bound):
     np.testing.assert_allclose(found.table, some.features @ other.x, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("link", "bound", "votes"),
+    [
+        (Link.PROBABILITY, 1e-3, (1e6, 7e5)),  # the ball binds, and steeply
+        (Link.LOG_ODDS, 30.0, (1e6, 7e5)),  # all but singular
+        (Link.LOG_ODDS, 1.0, (1e7, 9e6)),
+        (Link.LOG_ODDS, 1e3, (1.0, 1.0)),  # the maximum is at infinity
+    ],
+)
+def test_thousands_of_votes_on_one_pair_and_one_elsewhere_have_a_fit(link, bound, votes):
+    phi = difference_features(np.eye(3)[None])
+    some = LinearClass(phi, bound, link)
+    both = told((1, 3), [(0, 0, 1, *votes), (0, 1, 2, 1, 1)])
+    for data in (both, told((1, 3), [(0, 0, 1, *votes)])):
+        found = some.confidence(data, 0.05)
+        assert np.linalg.norm(found.model.parameters) <= bound * (1 + 1e-12)
+        reach = bound * 2**0.5
+        frequency = votes[1] / votes[0]
+        if frequency < 1.0:
+            payoff = math.log(frequency / (1 - frequency))
+            payoff = frequency - 0.5 if link is Link.PROBABILITY else payoff
+            assert found.model.table[0, 0, 1] == pytest.approx(min(payoff, reach), rel=0.05)
+        assert (found.width <= 2 * reach).all()
+        assert np.isfinite(found.radius)
+
+
 def test_a_fit_that_the_kuhn_tucker_conditions_do_not_prove_is_refused(monkeypatch):
     some, _, data = instance(0, Link.LOG_ODDS)
     monkeypatch.setattr(fitting, "_penalised", lambda rows, multiplier, start: start + 0.01)

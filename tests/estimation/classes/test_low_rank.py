@@ -137,6 +137,17 @@ def test_outcomes_and_stages_never_compared_have_payoff_0_and_the_full_range():
     assert found.width[1, 0, 1] < 2.0
 
 
+@pytest.mark.parametrize("bound", [300.0, 400.0, 1e4])
+def test_a_bound_that_no_probability_can_tell_from_infinity_has_a_radius(bound):
+    data = told((1, 3), [(0, 0, 1, 9, 9), (0, 1, 2, 4, 2)])
+    found = LowRankClass((1, 3), 2, bound, starts=0).confidence(data, 0.1)
+    assert np.isfinite(found.radius)
+    counts = np.array([9.0, 4.0])
+    assert (
+        found.radius >= counts @ np.array([found.width[0, 0, 1], found.width[0, 1, 2]]) ** 2 - 1e-6
+    )
+
+
 def test_wrong_arguments_are_refused():
     for rank in (0, 1, 3, -2, True):
         with pytest.raises(InvalidProblem, match="even rank"):

@@ -67,6 +67,14 @@ def test_a_class_that_holds_the_truth_is_rejected_no_more_often_than_the_level(t
     assert rejected <= level
 
 
+def test_what_the_fits_of_many_stages_leave_open_counts_for_the_class():
+    stages = 40
+    data = told((stages, 2), [(at, 0, 1, 5, 2) for at in range(stages)])
+    found = held_out_misfit(BradleyTerryClass((stages, 2), 4.0), data, data, 0.05)
+    best = stages * (2 * math.log(0.4) + 3 * math.log(0.6))
+    assert found.attained == pytest.approx(best + stages * 1e-6, abs=1e-8 * stages)
+
+
 def test_a_cycle_is_excluded_by_rewards_and_not_by_classes_that_hold_it():
     training, held_out = halves(np.random.default_rng(0), CYCLE, 300)
     unit = difference_features(np.eye(3)[None])

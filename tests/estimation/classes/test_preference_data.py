@@ -82,3 +82,13 @@ def test_a_pair_is_named_whose_index_or_wins_are_impossible():
         told((2, 3), [(0, 0, 1, 1, np.nan)])
     with pytest.raises(InvalidData, match="join data of one problem"):
         told((2, 3), []).joined(told((3, 2), []))
+
+
+def test_indices_that_are_none_and_payoffs_of_another_shape_are_refused():
+    some = np.zeros((3, 1), dtype=int)
+    for wrong in (some[:, 0], some.astype(float)):
+        with pytest.raises((InvalidData, TypeError)):
+            Pairs((1, 2), wrong, wrong, wrong)
+    for shape in ((1, 1, 1, 1), (1, 5, 2, 2), (1, 1, 3, 3)):
+        with pytest.raises(InvalidData, match="one problem"):
+            Pairs((1, 2), some, some, some).payoffs(np.zeros(shape))

@@ -13,7 +13,7 @@ from nlhf.estimation.classes import (
     TabularClass,
     difference_features,
 )
-from nlhf.estimation.classes.regions import Region, _curvature, mixture_cost
+from nlhf.estimation.classes.regions import Region, _curvature, log_odds_region, mixture_cost
 from nlhf.estimation.classes.rows import Rows
 from tests.estimation.classes.compared import told
 
@@ -72,6 +72,14 @@ def test_the_cost_of_a_mixture_bounds_the_mixture_itself(seed):
         best = grid[int(np.argmax(logs))]
         bound = logs.max() - mixture_cost(rows, np.array([best]), scale)
         assert math.log(mixture) >= bound - 1e-3
+
+
+def test_answers_that_weigh_nothing_leave_what_the_class_allows():
+    """At log-odds of 1000 the curvature is below the least number."""
+    rows = Rows(np.ones((1, 1)), np.array([4.0]), np.array([4.0]), Link.LOG_ODDS)
+    region = log_odds_region(rows, np.array([1000.0]), 3.0, 2000.0, np.array([1000.0]))
+    assert region.radius == pytest.approx(4 * 2000.0**2)
+    assert region.width(np.ones((1, 1))) == pytest.approx(2000.0)
 
 
 def asked_where_widest(rng, preference, preference_class, delta, rounds=4, batch=60):
