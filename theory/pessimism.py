@@ -87,6 +87,11 @@ def lowered(learnt: Learnt) -> Tables:
     return (learnt.tables[learnt.centre] - beta(learnt) * uncertainty(learnt))[None]
 
 
+def cut(learnt: Learnt) -> Tables:
+    """Return max(P̂ − βΓ, 0), as a class of one: what the package plans with."""
+    return np.maximum(lowered(learnt), 0.0)
+
+
 def _bounds(learnt: Learnt, bounds: dict[str, float]) -> dict[str, Margin]:
     allowed = 2.0 * error(learnt, learnt.policy, learnt.equilibrium)
     lost = gap(learnt, learnt.policy)
@@ -171,6 +176,7 @@ def _bonus(learnt: Learnt) -> Margin:
     return Margin.every(
         {
             "promise": _pessimism(learnt, lowered(learnt)),
+            "promise, cut": _pessimism(learnt, cut(learnt)),
             **_bounds(learnt, {"bonus": BONUS * beta(learnt) * most}),
             **_shipped(learnt, bonus=True),
         }
@@ -202,8 +208,9 @@ IN_VERSION_SPACE: Hypothesis[Learnt] = Hypothesis(
 )
 WITH_BONUS: Hypothesis[Learnt] = Hypothesis(
     "planned",
-    r"J_{\hat P-\beta\Gamma}(\hat\pi,\dagger) \ge J_{\hat P-\beta\Gamma}(\pi^*,\dagger)",
-    lambda x: _is_pessimistic(x, lowered(x)),
+    r"J_L(\hat\pi,\dagger) \ge J_L(\pi^*,\dagger)"
+    r" for L = \hat P-\beta\Gamma or \max(\hat P-\beta\Gamma,0)",
+    lambda x: _is_pessimistic(x, lowered(x)) or _is_pessimistic(x, cut(x)),
 )
 
 
@@ -328,7 +335,8 @@ PELHF_BONUS = Theorem(
     statement=(
         r"with \Gamma(x,a,b) = \max_P |P-\hat P|(x,a,b)/\sqrt{\lambda+\sum_i(P-\hat P)^2(z_i)} and"
         r" \lambda = \beta^2/2: if \sum_i(P^*-\hat P)^2(z_i) \le \beta^2/2, the policy \hat\pi that"
-        r" maximises J_{\hat P-\beta\Gamma}(\pi,\dagger) secures what it promises, and"
+        r" maximises J_{\hat P-\beta\Gamma}(\pi,\dagger), or the same with the payoff cut at 0,"
+        r" secures what it promises, and"
         r" gap(\hat\pi) \le 2\beta\max_\rho E_{\pi^*,\rho}\Gamma"
     ),
     sources=(SOURCE,),
