@@ -18,7 +18,7 @@ settings.register_profile(
 settings.register_profile(
     "ci",
     deadline=None,
-    max_examples=100,
+    max_examples=60,
     derandomize=True,
     database=None,
     suppress_health_check=_SLOW_MACHINE,

@@ -165,7 +165,7 @@ def _select(
     ]
 
 
-def _require_any(*supports: Bool[np.ndarray, "action"]) -> None:
+def _require_any(*supports: Bool[np.ndarray, " _"]) -> None:
     """Raise if nobody plays anything: payoffs so close that rounding hides who beats whom."""
     if not all(support.any() for support in supports):
         raise SolverFailed(

@@ -142,6 +142,7 @@ def test_a_swinging_gap_under_a_falling_envelope_does_not_stall():
     assert swings > 50  # else there was nothing to be patient with
 
 
+@pytest.mark.slow
 def test_a_method_with_a_rate_has_not_stalled_before_its_promise_is_over():
     # At this temperature mirror descent turns for thousands of steps before the gap first falls.
     game = nlhf.PreferenceGame(CYCLE, temperature=0.006)

@@ -266,6 +266,7 @@ def test_suites_are_data() -> None:
         "steps",
         "maxmin",
         "raters",
+        "pessimism",
         "full",
     }
     for name in ("TARGETS", "SIZES", "BATCHES", "MEMORY", "MDPS", "STEPS", "MAXMIN", "RATERS"):

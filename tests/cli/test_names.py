@@ -35,7 +35,7 @@ def analysis_of(prompt: str, responses: list[str]):
     )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=30)
 @given(names, st.lists(names, min_size=3, max_size=3, unique=True))
 def test_tables_and_documents_take_any_name(prompt, responses):
     analysis = analysis_of(prompt, responses)

@@ -32,7 +32,8 @@ def test_the_curvature_is_the_least_along_the_way(t, farthest):
     p = 1 / (1 + math.exp(-t))
     least = min(*each, p * (1 - p))
     found = float(_curvature(np.array([t]), np.array([farthest]))[0])
-    assert found <= least * (1 + 1e-6)
+    cancelled = 1e-15 / steps[0] ** 2  # of the divergence over the smallest step
+    assert found <= least * (1 + 1e-6) + cancelled
     assert found >= 0.98 * least
 
 
