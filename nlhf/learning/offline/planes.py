@@ -21,13 +21,13 @@ from nlhf.learning.judging import opposed, secured
 from nlhf.learning.settings import Setting
 from nlhf.spaces.policy import Policy
 
-_AT_ONCE = 4
+_AT_ONCE = 8
 """Models that give a plane each in one round."""
 _NEWCOMERS = 16
 """Models that join those looked at, after all were."""
 _IDLE = 1e-12
 """Weight of a plane at which it bears nothing."""
-_KEPT = 12
+_KEPT = 3
 """Rounds for which an idle plane is kept."""
 _FALL = 0.99
 """Progress is a gap that falls below this share of the last one."""
