@@ -50,6 +50,10 @@ Solvable = (
 )
 """The games that have an exact solver."""
 
+_REACHED = "see the certificate for what was reached"
+_SEQUENTIAL_BRANCH = "predictor-corrector Newton on the branch in 1/temperature, in sequence form"
+_DUAL_OVER_GROUPS = "interior-point Newton on the dual over groups"
+
 
 def solve(
     game: Solvable,
@@ -181,132 +185,97 @@ def _solve_sequentially(game: TrajectoryGame | MarkovGame) -> Solution[Policy]:
     if isinstance(game, TrajectoryGame) and isinstance(game.process, TokenTree):
         return _solve_tree(game, game.process)
     start = time.perf_counter()
-    choices: tuple[str, ...] = ()
     if game.temperature > 0.0:
         equilibrium = solve_sequential(game)
-        policy, finished = equilibrium.policy, equilibrium.converged
-        iterations = equilibrium.iterations
-        method = "predictor-corrector Newton on the branch in 1/temperature, in sequence form"
-        if not finished:
-            warnings.warn(
-                f"the branch stalled after {iterations} systems: "
-                "see the certificate for what was reached",
-                Approximate,
-                stacklevel=3,
-            )
-    else:
-        vertex = solve_sequential_vertex(game)
-        policy, finished, choices = vertex.policy, True, (OPTIMAL_VERTEX, UNSEEN_REFERENCE)
-        iterations = vertex.iterations
-        method = "linear programming (HiGHS) over occupancies"
-    return Solution(
-        profile=(policy,),
-        certificate=certify(game, policy),
-        stop=Stop.SOLVER if finished else Stop.STALLED,
-        provenance=Provenance(
-            method=method,
-            choices=choices,
-            iterations=iterations,
-            seconds=time.perf_counter() - start,
-        ),
+        return _solved(
+            game,
+            (equilibrium.policy,),
+            start,
+            method=_SEQUENTIAL_BRANCH,
+            iterations=equilibrium.iterations,
+            finished=equilibrium.converged,
+            trouble=f"the branch stalled after {equilibrium.iterations} systems: {_REACHED}",
+        )
+    vertex = solve_sequential_vertex(game)
+    return _solved(
+        game,
+        (vertex.policy,),
+        start,
+        method="linear programming (HiGHS) over occupancies",
+        iterations=vertex.iterations,
+        choices=(OPTIMAL_VERTEX, UNSEEN_REFERENCE),
     )
 
 
 def _solve_zero_sum_sequentially(game: ZeroSumMarkovGame) -> Solution[Policy]:
     start = time.perf_counter()
     equilibrium = solve_zero_sum_sequential(game)
-    if not equilibrium.converged:
-        warnings.warn(
-            f"the branch stalled after {equilibrium.iterations} systems: "
-            "see the certificate for what was reached",
-            Approximate,
-            stacklevel=3,
-        )
-    return Solution(
-        profile=equilibrium.profile,
-        certificate=certify(game, equilibrium.profile),
-        stop=Stop.SOLVER if equilibrium.converged else Stop.STALLED,
-        provenance=Provenance(
-            method="predictor-corrector Newton on the branch in 1/temperature, in sequence form",
-            iterations=equilibrium.iterations,
-            seconds=time.perf_counter() - start,
-        ),
+    return _solved(
+        game,
+        equilibrium.profile,
+        start,
+        method=_SEQUENTIAL_BRANCH,
+        iterations=equilibrium.iterations,
+        finished=equilibrium.converged,
+        trouble=f"the branch stalled after {equilibrium.iterations} systems: {_REACHED}",
     )
 
 
 def _solve_maxmin(game: MaxMinGame) -> Solution[Policy]:
     start = time.perf_counter()
-    choices = [f"offsets: {game.normalisation}"]
+    offsets = f"offsets: {game.normalisation}"
     if game.temperatures[0] > 0.0:
         equilibrium = solve_maxmin(game)
-        profile, finished = equilibrium.profile, equilibrium.converged
-        iterations, method = equilibrium.iterations, "interior-point Newton on the dual over groups"
-        if not finished:
-            warnings.warn(
-                f"the dual stalled after {iterations} Newton steps: "
-                "see the certificate for what was reached",
-                Approximate,
-                stacklevel=3,
-            )
-    else:
-        program = solve_convex_maxmin(game)
-        profile, finished = (program.policy, program.weights), program.status == "optimal"
-        iterations, method = program.iterations, "conic program (CLARABEL)"
-        choices.append("of several MaxMin policies, the one that the interior-point method ends at")
-    return Solution(
-        profile=profile,
-        certificate=certify(game, profile),
-        stop=Stop.SOLVER if finished else Stop.STALLED,
-        provenance=Provenance(
-            method=method,
-            choices=tuple(choices),
-            iterations=iterations,
-            seconds=time.perf_counter() - start,
+        return _solved(
+            game,
+            equilibrium.profile,
+            start,
+            method=_DUAL_OVER_GROUPS,
+            iterations=equilibrium.iterations,
+            choices=(offsets,),
+            finished=equilibrium.converged,
+            trouble=f"the dual stalled after {equilibrium.iterations} Newton steps: {_REACHED}",
+        )
+    program = solve_convex_maxmin(game)
+    return _solved(
+        game,
+        (program.policy, program.weights),
+        start,
+        method="conic program (CLARABEL)",
+        iterations=program.iterations,
+        choices=(
+            offsets,
+            "of several MaxMin policies, the one that the interior-point method ends at",
         ),
+        finished=program.status == "optimal",
     )
 
 
 def _solve_utility(game: UtilityGame) -> Solution[Policy]:
     start = time.perf_counter()
     optimum = solve_utility(game)
-    if not optimum.converged:
-        warnings.warn(
-            f"the optimum is not reached after {optimum.iterations} steps: "
-            "see the certificate for what was reached",
-            Approximate,
-            stacklevel=3,
-        )
-    return Solution(
-        profile=(optimum.policy,),
-        certificate=certify(game, optimum.policy),
-        stop=Stop.SOLVER if optimum.converged else Stop.STALLED,
-        provenance=Provenance(
-            method=optimum.method,
-            iterations=optimum.iterations,
-            seconds=time.perf_counter() - start,
-        ),
+    return _solved(
+        game,
+        (optimum.policy,),
+        start,
+        method=optimum.method,
+        iterations=optimum.iterations,
+        finished=optimum.converged,
+        trouble=f"the optimum is not reached after {optimum.iterations} steps: {_REACHED}",
     )
 
 
 def _solve_group_robust(game: GroupRobustGame) -> Solution[Policy]:
     start = time.perf_counter()
     equilibrium = solve_group_robust(game)
-    if not equilibrium.converged:
-        warnings.warn(
-            f"the dual stalled after {equilibrium.iterations} systems: "
-            "see the certificate for what was reached",
-            Approximate,
-            stacklevel=3,
-        )
-    return Solution(
-        profile=equilibrium.profile,
-        certificate=certify(game, equilibrium.profile),
-        stop=Stop.SOLVER if equilibrium.converged else Stop.STALLED,
-        provenance=Provenance(
-            method="interior-point Newton on the dual over groups",
-            iterations=equilibrium.iterations,
-            seconds=time.perf_counter() - start,
-        ),
+    return _solved(
+        game,
+        equilibrium.profile,
+        start,
+        method=_DUAL_OVER_GROUPS,
+        iterations=equilibrium.iterations,
+        finished=equilibrium.converged,
+        trouble=f"the dual stalled after {equilibrium.iterations} systems: {_REACHED}",
     )
 
 
@@ -333,24 +302,15 @@ def _solve_exactly(game: SelfPlayGame | ZeroSumGame) -> Solution[Policy]:
     start = time.perf_counter()
     if min(game.temperatures) > 0.0:
         equilibrium = solve_regularised(game)
-        finished = bool(equilibrium.converged.all())
-        if not finished:
-            stuck = [int(i) for i in (~equilibrium.converged).nonzero()[0]]
-            warnings.warn(
-                f"the branch stalled in contexts {stuck[:10]} ({len(stuck)} in all): "
-                "see the certificate for what was reached",
-                Approximate,
-                stacklevel=3,
-            )
-        return Solution(
-            profile=equilibrium.profile,
-            certificate=certify(game, equilibrium.profile),
-            stop=Stop.SOLVER if finished else Stop.STALLED,
-            provenance=Provenance(
-                method="predictor-corrector Newton on the branch in 1/temperature",
-                iterations=int(equilibrium.iterations.max()),
-                seconds=time.perf_counter() - start,
-            ),
+        stuck = [int(i) for i in (~equilibrium.converged).nonzero()[0]]
+        return _solved(
+            game,
+            equilibrium.profile,
+            start,
+            method="predictor-corrector Newton on the branch in 1/temperature",
+            iterations=int(equilibrium.iterations.max()),
+            finished=not stuck,
+            trouble=f"the branch stalled in contexts {stuck[:10]} ({len(stuck)} in all): {_REACHED}",
         )
     if max(game.temperatures) > 0.0:
         raise Unsupported(
@@ -358,22 +318,43 @@ def _solve_exactly(game: SelfPlayGame | ZeroSumGame) -> Solution[Policy]:
             "make both positive or both zero",
         )
     selection = solve_matrix_game(game)
-    if selection.unselected:
-        warnings.warn(
-            f"the maximum-entropy selection failed in contexts {list(selection.unselected[:10])} "
-            f"({len(selection.unselected)} in all): a vertex of the linear program is returned "
-            "there, see the certificate for its gap",
-            Approximate,
-            stacklevel=3,
-        )
+    failed = selection.unselected
+    return _solved(
+        game,
+        selection.profile,
+        start,
+        method="linear programming (HiGHS) and maximum-entropy selection",
+        iterations=selection.iterations,
+        choices=(MAXIMUM_ENTROPY, VERTEX) if failed else (MAXIMUM_ENTROPY,),
+        finished=not failed,
+        trouble=f"the maximum-entropy selection failed in contexts {list(failed[:10])} "
+        f"({len(failed)} in all): a vertex of the linear program is returned there, see the "
+        "certificate for its gap",
+    )
+
+
+def _solved(
+    game: Solvable,
+    profile: Profile[Policy],
+    start: float,
+    *,
+    method: str,
+    iterations: int,
+    choices: tuple[str, ...] = (),
+    finished: bool = True,
+    trouble: str = "",
+) -> Solution[Policy]:
+    """Return what an exact solver found, certified; warn of its trouble if it did not finish."""
+    if trouble and not finished:
+        warnings.warn(trouble, Approximate, stacklevel=4)
     return Solution(
-        profile=selection.profile,
-        certificate=certify(game, selection.profile),
-        stop=Stop.STALLED if selection.unselected else Stop.SOLVER,
+        profile=profile,
+        certificate=certify(game, profile),
+        stop=Stop.SOLVER if finished else Stop.STALLED,
         provenance=Provenance(
-            method="linear programming (HiGHS) and maximum-entropy selection",
-            choices=(MAXIMUM_ENTROPY, VERTEX) if selection.unselected else (MAXIMUM_ENTROPY,),
-            iterations=selection.iterations,
+            method=method,
+            choices=choices,
+            iterations=iterations,
             seconds=time.perf_counter() - start,
         ),
     )

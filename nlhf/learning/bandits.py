@@ -17,6 +17,7 @@ from nlhf.games.preference import PreferenceGame
 from nlhf.games.tabular import checked_reference, checked_temperature, checked_weights
 from nlhf.games.zero_sum import ZeroSumGame
 from nlhf.learning.judging import exploitability
+from nlhf.learning.preferences import as_preferences
 from nlhf.numerics import EPSILON, log_sum_exp
 from nlhf.results import Bound, Units, float_array
 from nlhf.spaces.policy import Policy
@@ -117,9 +118,9 @@ class BanditSetting:
 
     def solve(self, table: Float[np.ndarray, "stage outcome outcome"]) -> Policy:
         """Return the equilibrium policy, by the exact solvers of preference games."""
-        scale = min(1.0, 0.5 / max(float(np.abs(table).max()), 1e-300))
+        preference, scale = as_preferences(table)
         game = PreferenceGame(
-            0.5 + scale * table, self.reference, scale * self.temperature, self.stage_weights
+            preference, self.reference, scale * self.temperature, self.stage_weights
         )
         if game.temperature > 0.0:
             return solve_regularised(game).profile[0]

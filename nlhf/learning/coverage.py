@@ -14,6 +14,7 @@ from nlhf.learning.bandits import BanditSetting
 from nlhf.learning.judging import opposed
 from nlhf.learning.processes import MarkovSetting
 from nlhf.learning.settings import Setting
+from nlhf.learning.uncertainty import reached_either_way
 from nlhf.numerics import EPSILON
 from nlhf.spaces.policy import Policy
 
@@ -61,16 +62,14 @@ def coverage(
     """
     visits = setting.visits(policy)
     values = opposed(tables, visits) - opposed(centre[None], visits)
-    upward, downward = setting.reached(values), setting.reached(-values)
-    met = np.maximum(upward, downward)
+    met, signs = reached_either_way(setting, values)
     size = _size(tables, centre)
     met[met <= 8 * sum(setting.shape) * EPSILON * size] = 0.0
     seen = np.where(errors <= _NEGLIGIBLE * EPSILON * size**2, 0.0, errors)
     with np.errstate(divide="ignore", invalid="ignore"):
         found = np.where(met > 0.0, met**2 / seen, 0.0)
     model = int(np.argmax(found))
-    sign = 1.0 if upward[model] >= downward[model] else -1.0
-    return Coverage(float(found[model]), model, setting.best(sign * values[model], 0.0))
+    return Coverage(float(found[model]), model, setting.best(signs[model] * values[model], 0.0))
 
 
 def sample_errors(

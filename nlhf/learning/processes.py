@@ -17,6 +17,7 @@ from nlhf.games.maxmin import MaxMinGame
 from nlhf.games.tabular import checked_reference, checked_temperature
 from nlhf.games.zero_sum_markov import ZeroSumMarkovGame
 from nlhf.learning.judging import exploitability
+from nlhf.learning.preferences import as_preferences
 from nlhf.numerics import EPSILON
 from nlhf.results import Bound, Units, read_only, weighted_mean
 from nlhf.spaces.duals import StepPayoff
@@ -121,10 +122,10 @@ class MarkovSetting:
 
     def solve(self, table: Float[np.ndarray, "stage outcome outcome"]) -> Policy:
         """Return the equilibrium policy, by the exact solvers of Markov games."""
-        scale = min(1.0, 0.5 / max(float(np.abs(table).max()), 1e-300))
+        preference, scale = as_preferences(table)
         game = MarkovGame(
             self.process,
-            step=0.5 + scale * table,
+            step=preference,
             reference=self.reference,
             temperature=scale * self.temperature,
         )

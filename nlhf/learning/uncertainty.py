@@ -79,11 +79,10 @@ def greatest_uncertainty(
     KL to the reference costs the competitor nothing.
     """
     values, scales = _differences(setting, confidence, policy, ridge)
-    upward, downward = setting.reached(values), setting.reached(-values)
-    found = np.maximum(upward, downward) / scales
+    most, signs = reached_either_way(setting, values)
+    found = most / scales
     model = int(np.argmax(found))
-    sign = 1.0 if upward[model] >= downward[model] else -1.0
-    competitor = setting.best(sign * values[model], 0.0)
+    competitor = setting.best(signs[model] * values[model], 0.0)
     return Uncertainty(max(0.0, float(found[model])), competitor)
 
 
@@ -93,6 +92,14 @@ def uncertainty(
     """Return Γ of two given policies; see `greatest_uncertainty`."""
     values, scales = _differences(setting, confidence, first, ridge)
     return float((np.abs(worth(setting, values, second)) / scales).max())
+
+
+def reached_either_way(
+    setting: Setting, values: Float[np.ndarray, "model stage outcome"]
+) -> tuple[Float[np.ndarray, " model"], Float[np.ndarray, " model"]]:
+    """Return the most that any competitor makes of every model's values in size, and its sign."""
+    upward, downward = setting.reached(values), setting.reached(-values)
+    return np.maximum(upward, downward), np.where(upward >= downward, 1.0, -1.0)
 
 
 def worth(

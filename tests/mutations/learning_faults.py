@@ -56,8 +56,8 @@ LEARNING = (
     Fault(
         "doubts-of-one-sign",
         "nlhf/learning/uncertainty.py",
-        "found = np.maximum(upward, downward) / scales",
-        "found = upward / scales",
+        "return np.maximum(upward, downward), np.where(",
+        "return upward, np.where(",
         UNCERTAINTY,
     ),
     Fault(

@@ -14,6 +14,7 @@ from nlhf.exact.group_robust import solve_group_robust
 from nlhf.games.group_robust import GroupRobustGame
 from nlhf.learning.bandits import BanditSetting
 from nlhf.learning.judging import secured
+from nlhf.learning.preferences import as_preferences
 from nlhf.spaces.policy import Policy
 
 _NEWCOMERS = 4
@@ -66,10 +67,10 @@ class ActiveModels:
                 observe(self.rounds, self.gap)
 
     def _solve(self) -> None:
-        setting, tables = self.setting, self.tables[self.active]
-        scale = min(1.0, 0.5 / max(float(np.abs(tables).max()), 1e-300))
+        setting = self.setting
+        preferences, scale = as_preferences(self.tables[self.active])
         game = GroupRobustGame(
-            0.5 + scale * tables,
+            preferences,
             setting.reference,
             scale * setting.temperature,
             weights=setting.stage_weights,

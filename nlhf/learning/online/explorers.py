@@ -70,7 +70,7 @@ class Optimist:
         setting, confidence, policy = situation.setting, situation.confidence, situation.policy
         if isinstance(confidence, FiniteConfidence):
             members = confidence.members
-            values = secured(setting, confidence.tables, policy)[members]
+            values = secured(setting, confidence.tables, policy, members)
             table = confidence.tables[members[int(np.argmin(values))]]
         else:
             table = confidence.lowest
