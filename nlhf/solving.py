@@ -310,7 +310,8 @@ def _solve_exactly(game: SelfPlayGame | ZeroSumGame) -> Solution[Policy]:
             method="predictor-corrector Newton on the branch in 1/temperature",
             iterations=int(equilibrium.iterations.max()),
             finished=not stuck,
-            trouble=f"the branch stalled in contexts {stuck[:10]} ({len(stuck)} in all): {_REACHED}",
+            trouble=f"the branch stalled in contexts {stuck[:10]} ({len(stuck)} in all): "
+            f"{_REACHED}",
         )
     if max(game.temperatures) > 0.0:
         raise Unsupported(
