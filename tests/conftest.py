@@ -1,15 +1,22 @@
-"""Shapes are checked at run time, Hypothesis runs under a named profile, data may be absent."""
+"""Shapes are checked at run time, Hypothesis runs under a named profile, data may be absent.
+
+The checks make numerical tests four times as long. Without them run tests marked `unchecked`, the
+runs with seeded faults, and everything if NLHF_UNCHECKED is set.
+"""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from jaxtyping import install_import_hook
 
 import tests.runtime_types  # noqa: F401  named by the hook below
 
-install_import_hook("nlhf", "tests.runtime_types.checked")
+if "NLHF_UNCHECKED" not in os.environ:
+    install_import_hook("nlhf", "tests.runtime_types.checked")
 
 _SLOW_MACHINE = [HealthCheck.too_slow]
 settings.register_profile(
@@ -26,7 +33,31 @@ settings.register_profile(
 settings.register_profile(
     "nightly", deadline=None, max_examples=2000, suppress_health_check=_SLOW_MACHINE
 )
+# For runs of which only the verdict counts: nothing is shrunk or explained.
+settings.register_profile(
+    "verdict",
+    settings.get_profile("ci"),
+    phases=(Phase.explicit, Phase.generate),
+    report_multiple_bugs=False,
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test marked `unchecked` in a process of its own, without the type checks."""
+    if "NLHF_UNCHECKED" in os.environ or pyfuncitem.get_closest_marker("unchecked") is None:
+        return None
+    alone = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", ""]
+    ran = subprocess.run(
+        [*alone, pyfuncitem.nodeid],
+        cwd=pyfuncitem.config.rootpath,
+        env={**os.environ, "NLHF_UNCHECKED": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stdout
+    return True
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """What a policy that is optimal for an estimated reward earns of the true one."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from enum import StrEnum, unique
 from math import ceil
 
 import numpy as np
@@ -267,32 +267,44 @@ REGRET_IDENTITY = Theorem(
 )
 
 
+def geometric(bandit: Bandit, at: Nodes) -> Path:
+    """Return π_0 e^{s r̂/β}/Z at every node s."""
+    return tilted_path(bandit.log_reference, bandit.estimate, bandit.temperature, at)
+
+
+def straight(bandit: Bandit, at: Nodes) -> Path:
+    """Return (1 − s)π_0 + s π_r̂ at every node s, another path between the same ends."""
+    start, end = np.exp(bandit.log_reference), np.exp(soft_optimum(bandit, bandit.estimate))
+    return log_of(start + at[:, None, None] * (end - start))
+
+
+@unique
+class Course(StrEnum):
+    """How a path goes from π_0 to π_r̂."""
+
+    GEOMETRIC = "geometric"
+    STRAIGHT = "straight"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Journey:
     """A bandit, a path of policies, where it is said to end, and a stretch of it.
 
     Attributes:
         bandit: The bandit.
-        path: π_s at every node s in [0, 1].
+        course: How the path goes.
         policy: What is taken for π_r̂.
         stretch: Two points of the path.
     """
 
     bandit: Bandit
-    path: Callable[[Nodes], Path]
+    course: Course
     policy: Logs
     stretch: tuple[float, float]
 
-
-def geometric(bandit: Bandit) -> Callable[[Nodes], Path]:
-    """Return s ↦ π_0 e^{s r̂/β}/Z."""
-    return lambda at: tilted_path(bandit.log_reference, bandit.estimate, bandit.temperature, at)
-
-
-def straight(bandit: Bandit) -> Callable[[Nodes], Path]:
-    """Return s ↦ (1 − s)π_0 + s π_r̂, another path between the same ends."""
-    start, end = np.exp(bandit.log_reference), np.exp(soft_optimum(bandit, bandit.estimate))
-    return lambda at: log_of(start + at[:, None, None] * (end - start))
+    def path(self, at: Nodes) -> Path:
+        """Return π_s at every node s in [0, 1]."""
+        return (geometric if self.course is Course.GEOMETRIC else straight)(self.bandit, at)
 
 
 def _covariance_integral(instance: Journey) -> Margin:
@@ -331,20 +343,20 @@ def _covariance_integral(instance: Journey) -> Margin:
 
 def _is_geometric(instance: Journey) -> bool:
     at = np.linspace(0.0, 1.0, 5)
-    return bool(np.abs(instance.path(at) - geometric(instance.bandit)(at)).max() <= _TOLERANCE)
+    return bool(np.abs(instance.path(at) - geometric(instance.bandit, at)).max() <= _TOLERANCE)
 
 
-def _draw_journey(draws: Draws, bent: bool = False, wrong: bool = False) -> Journey:
+def _draw_journey(draws: Draws, course: Course = Course.GEOMETRIC, wrong: bool = False) -> Journey:
     bandit = draw_bandit(draws)
     low, high = sorted((draws.between(0.0, 1.0), draws.between(0.0, 1.0)))
     end = draw_other(draws, bandit) if wrong else soft_optimum(bandit, bandit.estimate)
-    return Journey(bandit, (straight if bent else geometric)(bandit), end, (low, high))
+    return Journey(bandit, course, end, (low, high))
 
 
 def _journey_at(instance: Journey, vector: Float[np.ndarray, "coordinate"]) -> Journey:
     bandit = decode(instance.bandit, vector)
     end = soft_optimum(bandit, bandit.estimate)
-    return Journey(bandit, geometric(bandit), end, instance.stretch)
+    return Journey(bandit, Course.GEOMETRIC, end, instance.stretch)
 
 
 COVARIANCE_INTEGRAL = Theorem(
@@ -366,7 +378,7 @@ COVARIANCE_INTEGRAL = Theorem(
     margin=_covariance_integral,
     instances=instances(_draw_journey),
     controls={
-        "path": instances(lambda draws: _draw_journey(draws, bent=True)),
+        "path": instances(lambda draws: _draw_journey(draws, Course.STRAIGHT)),
         "endpoint": instances(lambda draws: _draw_journey(draws, wrong=True)),
     },
     coordinates=Coordinates(lambda x: encode(x.bandit), _journey_at),

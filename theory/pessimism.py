@@ -43,7 +43,7 @@ BONUS = 2.0
 """gap ≤ 2β max Γ."""
 
 _LEAST = 1e-12
-"""A slack in what a policy must secure."""
+"""A slack in what a policy must secure, and the accuracy to which the package plans one."""
 
 _PLANNED = 40
 """One of so many instances is planned by the package."""
@@ -224,7 +224,7 @@ def by_package(learnt: Learnt, bonus: bool) -> Learnt:
     """Return the instance with the policy that the package plans."""
     setting, confidence = setting_of(learnt), confidence_of(learnt, bonus)
     if isinstance(confidence, FiniteConfidence):
-        solution = plan_version_space(setting, confidence, accuracy=1e-6)
+        solution = plan_version_space(setting, confidence, accuracy=_LEAST)
     else:
         solution = plan_with_bonus(setting, confidence)
     return with_policy(learnt, solution.policy.log_probabilities)

@@ -96,6 +96,7 @@ def test_newton_closes_the_gap_of_a_few_games(ambiguity):
 
 
 @pytest.mark.slow
+@pytest.mark.unchecked
 @pytest.mark.parametrize("ambiguity", AMBIGUITIES)
 def test_newton_closes_the_gap_of_four_hundred_games(ambiguity):
     for number in range(4, 84):

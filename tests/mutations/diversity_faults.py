@@ -3,19 +3,13 @@
 from tests.mutations.fault import Fault
 
 DUALITY = (
-    "tests/games/test_maxmin.py::test_the_gap_of_a_profile_is_what_weights_concede_less_what_the_policy_secures",
+    "tests/games/test_maxmin.py::test_the_gap_of_a_profile_is_what_weights_concede_less_what_the_policy_secures"
+    "[WholeSimplex(3 groups)]",
 )
-OFFSETS = ("tests/games/test_maxmin.py::test_offsets_are_what_their_names_say",)
-AMBIGUITY = (
-    "tests/properties/test_ambiguity.py::test_the_excess_says_how_far_outside_a_certain_group_is",
-)
-MIXTURES = (
+OBJECTIVE = (
     "tests/estimation/test_mixtures.py::test_the_objective_is_what_it_says_summed_vote_by_vote",
-    "tests/estimation/test_mixtures.py::test_the_gradient_of_the_marginal_likelihood_vanishes",
-    "tests/estimation/test_mixtures.py::test_no_iteration_lowers_the_objective",
 )
-CONSTRUCTION = ("tests/analysis/test_impossibility.py",)
-RULES = ("tests/social_choice/test_pairwise.py",)
+SCORES = ("tests/social_choice/test_pairwise.py::test_scores_are_what_counting_says",)
 
 DIVERSITY = (
     Fault(
@@ -30,7 +24,7 @@ DIVERSITY = (
         "nlhf/games/maxmin.py",
         "return -np.array([mean(self.reference, reward) for reward in self.rewards])",
         "return np.array([mean(self.reference, reward) for reward in self.rewards])",
-        OFFSETS,
+        ("tests/games/test_maxmin.py::test_offsets_are_what_their_names_say",),
     ),
     Fault(
         "prompts-counted-evenly",
@@ -51,14 +45,18 @@ DIVERSITY = (
         "nlhf/spaces/ambiguity.py",
         "(policy.probabilities - self.proportions / self.level).max()",
         "(policy.probabilities - self.proportions * self.level).max()",
-        AMBIGUITY,
+        (
+            "tests/properties/test_ambiguity.py::test_the_excess_says_how_far_outside_a_certain_group_is[ConditionalValueAtRisk]",
+        ),
     ),
     Fault(
         "half-a-total-variation",
         "nlhf/spaces/ambiguity.py",
         "distance = 0.5 * float(np.abs(policy.probabilities - self.proportions).sum())",
         "distance = float(np.abs(policy.probabilities - self.proportions).sum())",
-        AMBIGUITY,
+        (
+            "tests/properties/test_ambiguity.py::test_the_excess_says_how_far_outside_a_certain_group_is[TotalVariationBall]",
+        ),
     ),
     Fault(
         "barrier-too-high",
@@ -72,48 +70,53 @@ DIVERSITY = (
         "nlhf/exact/ambiguity_regions.py",
         "cap=eta / ambiguity.level",
         "cap=eta / ambiguity.level**0.5",
-        DUALITY,
+        (
+            "tests/games/test_maxmin.py::test_the_gap_of_a_profile_is_what_weights_concede_less_what_the_policy_secures"
+            "[ConditionalValueAtRisk(3 groups, level 0.5)]",
+        ),
     ),
     Fault(
         "raters-without-prior",
         "nlhf/estimation/mixtures/steps.py",
         "return self.weights.logs(coefficients) + self.ballots.by_rater(logs)",
         "return 0.0 * self.weights.logs(coefficients) + self.ballots.by_rater(logs)",
-        MIXTURES,
+        OBJECTIVE,
     ),
     Fault(
         "objective-without-penalty",
         "nlhf/estimation/mixtures/steps.py",
         "objective = float(total[self.ballots.present].sum()) - penalty",
         "objective = float(total[self.ballots.present].sum())",
-        MIXTURES,
+        OBJECTIVE,
     ),
     Fault(
         "hard-groups-by-prior-too",
         "nlhf/estimation/mixtures/steps.py",
         "joint = self.ballots.by_rater(log_sigmoid(self.rewards.differences(parameters)))",
         "joint = self.joint(parameters, coefficients)",
-        MIXTURES,
+        OBJECTIVE,
     ),
     Fault(
         "borda-of-losses",
         "nlhf/social_choice/pairwise.py",
         "return np.asarray(preference_of(source).mean(axis=1))",
         "return np.asarray(preference_of(source).mean(axis=0))",
-        RULES,
+        SCORES,
     ),
     Fault(
         "ties-that-count-whole",
         "nlhf/social_choice/pairwise.py",
         "(others + beats.sum(axis=1) - beats.sum(axis=0)) / 2.0",
         "(others - beats.sum(axis=0)) / 1.0",
-        RULES,
+        SCORES,
     ),
     Fault(
         "gap-of-the-other-divergence",
         "nlhf/analysis/impossibility.py",
         "gaps=population.temperature * kl_divergence(everybody, policies)",
         "gaps=population.temperature * kl_divergence(policies, everybody)",
-        CONSTRUCTION,
+        (
+            "tests/analysis/test_impossibility.py::test_the_gap_is_the_same_by_both_routes_and_never_negative",
+        ),
     ),
 )

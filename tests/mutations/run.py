@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,11 +18,21 @@ sys.path.insert(0, str(ROOT))
 
 from tests.mutations.faults import FAULTS, Fault  # noqa: E402
 
-_IGNORED = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info", "results")
+_IGNORED = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info", "build", "results")
+_QUICK = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "HYPOTHESIS_PROFILE": "verdict",
+    # What a fault does is to be seen by a test, not by its types.
+    "NLHF_UNCHECKED": "1",
+    # Plugins take longer to load than most of these tests to fail, and none of them is needed.
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+}
 
 
-def object_to(tests: tuple[str, ...], fault: Fault | None) -> bool:
-    """Return whether one of the tests fails in a copy with this fault, or with none.
+def objections(tests: Iterable[str], fault: Fault | None) -> tuple[str, ...]:
+    """Return which of the tests fail, and why, in a copy with this fault, or with none.
+
+    With a fault only the first that fails.
 
     Raises:
         LookupError: If the text to replace is not there exactly once.
@@ -38,16 +49,21 @@ def object_to(tests: tuple[str, ...], fault: Fault | None) -> bool:
             if text.count(fault.old) != 1:
                 raise LookupError(f"{name}: {fault.old!r} is {text.count(fault.old)} times there")
             target.write_text(text.replace(fault.old, fault.new))
+        stop = ["-x"] if fault else []
         run = subprocess.run(
-            [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests],
+            [sys.executable, "-m", "pytest", *stop, "-q", "-p", "no:cacheprovider", *tests],
             cwd=copy,
-            env={**os.environ, "PYTHONPATH": str(copy), "OPENBLAS_NUM_THREADS": "1"},
+            env={**os.environ, **_QUICK, "PYTHONPATH": str(copy)},
             capture_output=True,
             text=True,
         )
     if run.returncode not in (0, 1):
         raise RuntimeError(f"{name}: pytest ended with {run.returncode}:\n{run.stdout[-2000:]}")
-    return run.returncode != 0
+    lines = run.stdout.splitlines()
+    failed = tuple(line for line in lines if line.startswith(("FAILED ", "ERROR ")))
+    if bool(failed) != bool(run.returncode):
+        raise RuntimeError(f"{name}: no summary of what failed:\n{run.stdout[-2000:]}")
+    return failed
 
 
 def main(keys: list[str]) -> int:
@@ -59,9 +75,9 @@ def main(keys: list[str]) -> int:
     chosen = [fault for fault in FAULTS if not keys or fault.key in keys]
     missed = 0
     for fault in chosen:
-        verdict = object_to(fault.tests, fault)
-        missed += not verdict
-        print(f"{'caught' if verdict else 'MISSED':8}{fault.key:34}{fault.file}", flush=True)
+        caught = objections(fault.tests, fault)
+        missed += not caught
+        print(f"{'caught' if caught else 'MISSED':8}{fault.key:34}{fault.file}", flush=True)
     print(f"{len(chosen) - missed} of {len(chosen)} faults caught")
     return 1 if missed else 0
 

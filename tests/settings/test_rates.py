@@ -98,6 +98,7 @@ def keep_their_promise(method, make, numbers):
 
 
 @pytest.mark.slow
+@pytest.mark.unchecked
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("method", LINEAR, ids=lambda m: type(m).__name__)
 def test_linear_rates_hold_on_a_hundred_random_games(method, kind):
@@ -111,6 +112,7 @@ def test_linear_rates_hold_on_a_few_random_games(method, kind):
 
 
 @pytest.mark.slow
+@pytest.mark.unchecked
 @pytest.mark.parametrize("method", LINEAR, ids=lambda m: type(m).__name__)
 def test_linear_rates_hold_on_discounted_processes(method):
     keep_their_promise(method, discounted_process, range(20))

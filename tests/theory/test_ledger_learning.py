@@ -208,13 +208,8 @@ def test_what_the_package_plans_meets_the_hypotheses_and_the_bounds(seed, bonus)
     instance = learnt.draw_learnt(Seeded(seed))
     theorem = pessimism.PELHF_BONUS if bonus else pessimism.PELHF_VERSION_SPACE
     planned = pessimism.by_package(instance, bonus)
-    tables = pessimism.cut(instance) if bonus else pessimism.version_space(instance)
-    best = learnt.secured(instance, tables, planned.policy).min()
-    other = learnt.secured(instance, tables, instance.equilibrium).min()
-    assert best >= other - 1e-6
-    assert not bonus or theorem.satisfied(planned)
-    if theorem.satisfied(planned):
-        assert not theorem.margin(planned).violated
+    assert theorem.satisfied(planned)
+    assert not theorem.margin(planned).violated
 
 
 def test_the_best_pessimistic_policy_of_two_responses_by_search_on_a_line():

@@ -87,7 +87,7 @@ def test_the_gold_reward_peaks_where_the_covariance_changes_sign():
     # Worth grows with the proxy up to the fourth response and falls at the fifth.
     case = bandit((0, 1, 2, 3, -4), (0, 1, 2, 3, 4), (0.4, 0.3, 0.15, 0.1, 0.05), 0.5)
     at = np.linspace(0.0, 1.0, 20001)
-    path = over_optimisation.geometric(case)(at)
+    path = over_optimisation.geometric(case, at)
     gold = (np.exp(path) * case.truth).sum(axis=-1)[:, 0]
     covariances = over_optimisation.covariances(path, case.truth, case.estimate)[:, 0]
     peak = int(gold.argmax())

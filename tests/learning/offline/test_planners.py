@@ -61,6 +61,7 @@ def test_no_certificate_is_violated_on_the_event(markov, link):
 
 
 @pytest.mark.slow
+@pytest.mark.unchecked
 @pytest.mark.parametrize(("markov", "link"), KINDS)
 def test_no_certificate_is_violated_on_the_event_in_two_thousand_problems(markov, link):
     count = 500

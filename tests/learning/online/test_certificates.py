@@ -53,6 +53,7 @@ def test_no_certificate_is_violated_in_decision_processes(link):
 
 
 @pytest.mark.slow
+@pytest.mark.unchecked
 @pytest.mark.parametrize("link", LINKS)
 @pytest.mark.parametrize(("markov", "count"), [(False, 200), (True, 50)])
 def test_no_certificate_is_violated_on_500_instances(link, markov, count):
