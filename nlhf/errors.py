@@ -115,6 +115,10 @@ class Degenerate(NlhfWarning):
     """The data leave something undetermined, and a named choice was made."""
 
 
+class Damaged(NlhfWarning):
+    """A file is not whole, and an older one is used in its place."""
+
+
 class Unnormalised(NlhfWarning):
     """Rewards of groups are compared as they are, though their preferences fix no offsets."""
 

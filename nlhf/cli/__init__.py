@@ -15,9 +15,12 @@ import tyro
 from nlhf.cli.align import Align
 from nlhf.cli.bench import Bench
 from nlhf.cli.compare import Compare
+from nlhf.cli.evaluate import Evaluate
 from nlhf.cli.example import Example
 from nlhf.cli.learn import Learn
+from nlhf.cli.sample import Chat, Sample
 from nlhf.cli.solve import Solve
+from nlhf.cli.train import Train
 from nlhf.cli.verify import Verify
 from nlhf.errors import NlhfError, NlhfWarning
 
@@ -26,6 +29,10 @@ _COMMANDS = {
     "compare": Compare,
     "align": Align,
     "learn": Learn,
+    "train": Train,
+    "sample": Sample,
+    "chat": Chat,
+    "evaluate": Evaluate,
     "verify": Verify,
     "example": Example,
     "bench": Bench,

@@ -1,9 +1,10 @@
 """Progress on the terminal: silent where nobody watches, and for anything under a second."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Timer
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -13,6 +14,7 @@ from rich.progress import (
     TaskID,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
 
 _PATIENCE = 1.0
@@ -76,3 +78,31 @@ def stages() -> Iterator[Stages]:
             timer.join()
         if bar.live.is_started:
             bar.stop()
+
+
+@contextmanager
+def training_bar() -> Iterator[Callable[[Mapping[str, Any], int], None]]:
+    """Yield what shows the steps of a training: tokens per second, time left, how far from μ."""
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task("loading", total=None)
+
+        def observe(metrics: Mapping[str, Any], total: int) -> None:
+            text = f"{metrics['tokens_per_second']:.0f} tokens/s"
+            if "kl_to_reference_nats" in metrics:
+                text += f", KL {metrics['kl_to_reference_nats']:.3g}"
+            if "win_rate_against_reference" in metrics:
+                text += f", win rate {metrics['win_rate_against_reference']:.3f}"
+            bar.update(task, description=text, completed=metrics["step"], total=total)
+
+        yield observe

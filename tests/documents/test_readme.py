@@ -46,7 +46,7 @@ def test_shell_blocks_run_from_the_installed_package(code, tmp_path):
     for command in commands:
         assert command.startswith("nlhf ")
         subprocess.run(
-            command.split(), check=True, cwd=tmp_path, timeout=300, env={**os.environ, "PATH": path}
+            command.split(), check=True, cwd=tmp_path, timeout=600, env={**os.environ, "PATH": path}
         )
 
 
@@ -54,5 +54,5 @@ def test_the_blocks_that_ci_pastes_are_marked():
     text = README.read_text()
     assert re.search(r"<!-- main job -->\n```bash\npip install \. && ", text)
     assert re.search(
-        r"<!-- tests -->\n```bash\npip install .*\[data,interop,sweeps,dev\].* && pytest", text
+        r"<!-- tests -->\n```bash\npip install .*\[data,interop,sweeps,lm,dev\].* && pytest", text
     )

@@ -1,0 +1,1 @@
+"""What Nash learning is compared with: supervised fine-tuning and direct preference fits."""

@@ -1,0 +1,1 @@
+"""Preference and reward models of responses: callables, trained networks, ensembles, reports."""

@@ -1,0 +1,1 @@
+"""Models, tokenizers and data from the hub or from disk."""

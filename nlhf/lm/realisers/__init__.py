@@ -1,0 +1,1 @@
+"""How proximal steps are carried out on a language model."""

@@ -1,0 +1,1 @@
+"""Long runs of language models: checkpoints, metrics and samples on disk."""

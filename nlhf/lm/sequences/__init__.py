@@ -1,0 +1,1 @@
+"""Sequences of tokens under a causal model: their log-probabilities, and drawing them."""
