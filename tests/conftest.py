@@ -1,7 +1,7 @@
 """Shapes are checked at run time, Hypothesis runs under a named profile, data may be absent.
 
-The checks make numerical tests four times as long. Without them run tests marked `unchecked`, the
-runs with seeded faults, and everything if NLHF_UNCHECKED is set.
+The checks make numerical tests two to three times as long. Without them run tests marked
+`unchecked`, the runs with seeded faults, and everything if NLHF_UNCHECKED is set.
 """
 
 import os

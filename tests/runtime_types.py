@@ -16,9 +16,8 @@ from typing import Any
 
 import jaxtyping
 from beartype import BeartypeConf, beartype
-from beartype.roar import BeartypeCallHintViolation
 
-checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
+checked = beartype(conf=BeartypeConf(is_pep484_tower=True, violation_type=jaxtyping.TypeCheckError))
 _jaxtyped = jaxtyping.jaxtyped
 _axes = _jaxtyped("context")
 
@@ -52,7 +51,7 @@ def _within_axes(function: Callable[..., Any], typechecker: Callable[[Any], Any]
         with _axes:
             try:
                 return strict(*args, **kwargs)
-            except BeartypeCallHintViolation as violation:
+            except jaxtyping.TypeCheckError as violation:
                 if not hasattr(violation, "__notes__"):
                     violation.add_note(_sizes())
                 raise

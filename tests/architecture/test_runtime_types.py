@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import jaxtyping
 import numpy as np
 import pytest
-from beartype.roar import BeartypeCallHintParamViolation, BeartypeCallHintReturnViolation
-from jaxtyping import Float
+from jaxtyping import Float, TypeCheckError
 
 import nlhf
 from tests.runtime_types import checked
@@ -87,24 +86,24 @@ def test_every_call_has_axes_of_its_own():
     ],
 )
 def test_an_argument_that_does_not_fit_is_refused(call):
-    with pytest.raises(BeartypeCallHintParamViolation):
+    with pytest.raises(TypeCheckError, match="parameter"):
         call()
 
 
 def test_a_result_that_does_not_fit_is_refused():
-    with pytest.raises(BeartypeCallHintReturnViolation):
+    with pytest.raises(TypeCheckError, match="return"):
         doubled(np.ones(3))
-    with pytest.raises(BeartypeCallHintReturnViolation):
+    with pytest.raises(TypeCheckError, match="return"):
         _ = Scale(1.0).wrong
 
 
 def test_a_generator_is_checked_when_it_is_called():
-    with pytest.raises(jaxtyping.TypeCheckError):
+    with pytest.raises(TypeCheckError):
         rows(np.ones(3))
 
 
 def test_a_refusal_names_the_sizes_of_the_axes():
-    with pytest.raises(BeartypeCallHintParamViolation) as caught:
+    with pytest.raises(TypeCheckError) as caught:
         scaled(np.ones(3), 2.0, np.ones(4))
     assert "response=3" in "\n".join(caught.value.__notes__)
 
@@ -119,5 +118,5 @@ def test_checks_can_be_set_aside():
 
 @pytest.mark.skipif("NLHF_UNCHECKED" in os.environ, reason="NLHF_UNCHECKED is set")
 def test_the_package_itself_is_checked():
-    with pytest.raises(BeartypeCallHintParamViolation):
+    with pytest.raises(TypeCheckError):
         nlhf.solve("no game")
