@@ -274,13 +274,14 @@ def reached(row: dict[str, Any]) -> bool:
 
 
 def runs() -> Iterator[tuple[EnumerableGame, str, str, str]]:
-    """Yield all runs, the exact ones first."""
-    for payoffs in TARGETS:
-        for realiser in REALISERS:
-            for number in range(10):
-                game = EnumerableGame(number)
-                for method in settings(game.temperature, payoffs):
-                    yield game, method, realiser, payoffs
+    """Yield all runs: the exact regressions of all games, then what is left game by game."""
+    games = [EnumerableGame(number) for number in range(10)]
+    kinds = [(realiser, payoffs) for payoffs in TARGETS for realiser in REALISERS]
+    order = [(game, kinds[0]) for game in games]
+    order += [(game, kind) for game in games for kind in kinds[1:]]
+    for game, (realiser, payoffs) in order:
+        for method in settings(game.temperature, payoffs):
+            yield game, method, realiser, payoffs
 
 
 def main(arguments: list[str]) -> int:
