@@ -61,6 +61,12 @@ _OPTIONS = (
 )
 """How errors call arguments of functions, and what these are called here."""
 
+_KEYS = (
+    ("None for the largest", "no step_size for the largest"),
+    ("unproven=True", "unproven = true"),
+)
+"""The same for `nlhf train`, where they are keys of a file."""
+
 _WARNINGS_SHOWN = 5
 """Of each category."""
 
@@ -109,7 +115,8 @@ def _run(arguments: Sequence[str]) -> int:
         try:
             code: int = command.run()
         except NlhfError as error:
-            print(f"error: {_in_options(str(error))}", file=sys.stderr)
+            names = _KEYS if isinstance(command, Train) else _OPTIONS
+            print(f"error: {_renamed(str(error), names)}", file=sys.stderr)
             code = EXIT_ERROR
     _print_warnings(caught)
     return code
@@ -134,10 +141,10 @@ def _commands(*, in_full: bool) -> Any:
     return Union[tuple(described)]  # noqa: UP007  the members are made at run time
 
 
-def _in_options(message: str) -> str:
-    """Return a message with arguments of functions called what they are on the command line."""
-    for argument, option in _OPTIONS:
-        message = message.replace(argument, option)
+def _renamed(message: str, names: Sequence[tuple[str, str]]) -> str:
+    """Return a message with arguments of functions called what they are for its reader."""
+    for argument, name in names:
+        message = message.replace(argument, name)
     return message
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import tyro
 from rich.table import Table
 
+from nlhf.cli.sample import seeded
 from nlhf.errors import InvalidData
-from nlhf.streams import Stream
 from nlhf.training.config import JudgeConfig
 
 
@@ -18,6 +18,7 @@ class Evaluate:
     """Compare two policies by a judge or a reward: win rate, reward, KL, length, with intervals.
 
     Both answer every prompt; every response of one is compared with every response of the other.
+    KL is to what a run started from, or to an adapter's base; of other folders it is not known.
     Intervals are 95 % bootstraps over prompts.
 
     Exit codes: 0 when done; 2 on bad input or a judge that fails.
@@ -60,7 +61,7 @@ class Evaluate:
             self.second,
             self.prompts,
             JudgeConfig(preference=self.judge, reward=self.reward),
-            Stream(self.seed, ("evaluate",)),
+            seeded(self.seed, "evaluate"),
             count=self.count,
             speaking=Speaking(self.limit, self.temperature),
         )
@@ -107,9 +108,12 @@ def _print(table: Any) -> None:
     )
     shown = Table(title=title, title_justify="left")
     shown.add_column("policy", overflow="fold")
-    for one in table.rows[0].measures:
+    fullest = max(table.rows, key=lambda row: len(row.measures))
+    for one in fullest.measures:
         shown.add_column(f"{one.name}\n({one.unit})", justify="right")
     for row in table.rows:
-        cells = [f"{one.value:.4g} [{one.low:.3g}, {one.high:.3g}]" for one in row.measures]
-        shown.add_row(row.name, *cells)
+        told = {
+            one.name: f"{one.value:.4g} [{one.low:.3g}, {one.high:.3g}]" for one in row.measures
+        }
+        shown.add_row(row.name, *(told.get(one.name, "not known") for one in fullest.measures))
     plain_console(200).print(shown)

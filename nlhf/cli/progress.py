@@ -1,5 +1,6 @@
 """Progress on the terminal: silent where nobody watches, and for anything under a second."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,10 @@ from rich.progress import (
 _PATIENCE = 1.0
 _EVERY = 0.1
 """Seconds between two looks at an iteration: there may be thousands a second."""
+
+_MEMORY = 86400.0
+"""Seconds of a training that its speed is estimated from: with the usual half minute, there is no
+time left to be seen where a step takes longer."""
 
 
 class Stages:
@@ -92,7 +97,8 @@ def training_bar() -> Iterator[Callable[[Mapping[str, Any], int], None]]:
         TextColumn("left"),
         TimeRemainingColumn(),
         console=console,
-        disable=not console.is_terminal,
+        disable=not console.is_terminal or os.environ.get("RANK", "0") != "0",
+        speed_estimate_period=_MEMORY,
     )
     with bar:
         task = bar.add_task("loading", total=None)

@@ -49,14 +49,13 @@ class Sample:
         from nlhf.lm.running.opening import quiet_libraries
         from nlhf.training.policies import Speaking, opened
 
+        stream = seeded(self.seed, "sample")
         quiet_libraries()
         texts: list[Text] = list(self.prompt)
         if self.prompts is not None:
             texts += read_prompts(self.prompts).prompts
         policy = opened(self.policy, Speaking(self.limit, self.temperature))
-        for text, answers in zip(
-            texts, policy.answers(texts, self.count, Stream(self.seed, ("sample",))), strict=True
-        ):
+        for text, answers in zip(texts, policy.answers(texts, self.count, stream), strict=True):
             if self.json:
                 print(json.dumps({"prompt": readable(text), "responses": answers}))
                 continue
@@ -92,15 +91,26 @@ class Chat:
         from nlhf.lm.running.opening import quiet_libraries
         from nlhf.training.policies import Speaking, Talk, opened
 
+        stream = seeded(self.seed, "chat")
         quiet_libraries()
         talk = Talk(opened(self.policy, Speaking(self.limit, self.temperature)))
-        stream = Stream(self.seed, ("chat",))
         turn = 0
         while (line := _line()) is not None:
             if line.strip():
                 print(talk.answer(line, stream.child(turn)), flush=True)
                 turn += 1
         return 0
+
+
+def seeded(seed: int, name: str) -> Stream:
+    """Return the randomness of a command.
+
+    Raises:
+        InvalidData: The seed is negative.
+    """
+    if seed < 0:
+        raise InvalidData(f"the seed is {seed}", "give a --seed of at least 0")
+    return Stream(seed, (name,))
 
 
 def _line() -> str | None:

@@ -19,7 +19,8 @@ class Train:
 
     Writes checkpoints, metrics.jsonl, samples.md and, at the end, the policy into the folder [run]
     out. If checkpoints are there, the run goes on from the newest whole one, to the same end.
-    Several processes: accelerate launch --num_processes 8 -m nlhf train CONFIG.
+    Several processes: accelerate launch --num_processes 8 -m nlhf train CONFIG; where there is no
+    accelerator, accelerate launch --multi_gpu --num_processes 2 -m nlhf train CONFIG.
 
     Exit codes: 0 when done; 2 on bad input, a judge that fails, or too little memory or disk: the
     last checkpoint is whole, and the same command goes on from it.

@@ -23,7 +23,7 @@ from nlhf.lm.games import LanguageGame
 from nlhf.lm.payoffs import ComparisonPayoff
 from nlhf.lm.realisers.base import Realiser
 from nlhf.lm.responses import Prompts, Responses
-from nlhf.lm.strategies import Mixture, Strategy
+from nlhf.lm.strategies import Strategy
 from nlhf.results import Bound, Knows, Units
 from nlhf.streams import Stream
 
@@ -85,7 +85,7 @@ def deviation_gain(
     ours = draws.responses(game.model, strategy, asked, own)
     theirs = draws.responses(game.model, deviation, asked, own)
     against = draws.responses(game.model, strategy, asked, stream.child("opponents"))
-    if _listed(ours) or _listed(theirs):
+    if ours.exhaustive and theirs.exhaustive and against.exhaustive:
         gain = float(
             (
                 _worths(game, deviation, theirs, against) - _worths(game, strategy, ours, against)
@@ -138,7 +138,7 @@ def resampling_gain(
 
     Args:
         game: The game.
-        strategy: π, one with probabilities; with a limit no mixture.
+        strategy: π, one with probabilities.
         stream: Randomness; used up.
         blocks: Independent blocks of candidates to every prompt, with opponents of their own.
         candidates: n.
@@ -150,7 +150,7 @@ def resampling_gain(
 
     Raises:
         HypothesisViolated: If a number is out of range, the temperature is 0, or a limit goes
-            with prompts or a mixture.
+            with prompts.
     """
     tau = game.temperature
     if not (blocks >= 2 and candidates >= 2 and sharpness > 0.0 and tau > 0.0):
@@ -162,11 +162,6 @@ def resampling_gain(
         raise HypothesisViolated(
             "a bound without assumptions is about given prompts, not about a sample of them",
             "leave out prompts or limit",
-        )
-    if limit is not None and isinstance(strategy, Mixture):
-        raise HypothesisViolated(
-            "a mixture is sampled member by member, so blocks of its responses are not alike",
-            "leave out limit, or judge its members",
         )
     asked = _asked(game, prompts, stream)
     model, count = game.model, blocks * candidates
@@ -260,10 +255,6 @@ def _asked(game: LanguageGame, prompts: int | None, stream: Stream) -> Prompts:
 
 def _about(prompts: int | None) -> str:
     return "these prompts" if prompts is None else f"all prompts, from {prompts} of them"
-
-
-def _listed(responses: Responses) -> bool:
-    return bool((responses.weights != responses.weights[:, :1]).any())
 
 
 def _payoff(

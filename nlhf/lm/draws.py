@@ -79,7 +79,7 @@ class Enumerated:
         listed = every_response(prompts, self.vocabulary, model.limit, model.device)
         logs = model.relative_log_probabilities(strategy, listed)
         weights = torch.softmax(logs, dim=1)
-        return Responses(prompts, listed.tokens, listed.lengths, weights, listed.known)
+        return Responses(prompts, listed.tokens, listed.lengths, weights, listed.known, True)
 
     def promised(
         self, model: LanguageModel, strategy: Strategy, prompts: Prompts, stream: Stream

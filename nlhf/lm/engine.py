@@ -220,7 +220,8 @@ def accelerated(
             ``accelerate launch --use_fsdp`` also says.
 
     Raises:
-        InvalidProblem: If the precision is not known, or there is nothing to shard over.
+        InvalidProblem: If the precision is not known, the process has begun with other settings,
+            or there is nothing to shard over.
     """
     cpu = cpu or not torch.accelerator.is_available()
     said = mixed_precision or os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
@@ -230,7 +231,15 @@ def accelerated(
             "write 'no', or 'bf16' where bfloat16 is fast; float16 needs scaled losses, which "
             "are not offered",
         )
-    accelerator = Accelerator(mixed_precision=said, cpu=cpu)
+    try:
+        accelerator = Accelerator(mixed_precision=said, cpu=cpu)
+    except ValueError as error:  # a process has one state of accelerate, which cannot be changed
+        raise InvalidProblem(
+            f"mixed precision {said} on {'the CPU' if cpu else 'the accelerator'}, in a process "
+            "that has begun with others",
+            "do this in a process of its own, or as it has begun; CUDA_VISIBLE_DEVICES= hides the "
+            "accelerators from a command",
+        ) from error
     if not sharded and not parse_flag_from_env("ACCELERATE_USE_FSDP"):
         return Accelerated(accelerator)
     if accelerator.num_processes == 1:

@@ -16,16 +16,23 @@ def mean_estimate(
     values: Float64[torch.Tensor, "prompt response"],
     weights: Float64[torch.Tensor, "prompt response"],
     units: Units,
+    *,
+    exhaustive: bool = False,
 ) -> Bound:
     """Return the mean over prompts of weighted means over responses.
 
-    Weights that are all equal mean a sample, and the interval is the normal approximation over
-    responses within prompts (the prompts are taken as they are). Unequal weights are the
-    probabilities of all responses: the mean is exact.
+    Of a sample, of equal weights up to rounding, the interval is the normal approximation over
+    responses within prompts (the prompts are taken as they are).
+
+    Args:
+        values: What is averaged.
+        weights: Of the responses; rows sum to 1.
+        units: Of the values.
+        exhaustive: Whether these are all responses with their probabilities: the mean is exact.
     """
     means = (weights * values).sum(dim=1)
     value = float(means.mean())
-    if _listed(weights):
+    if exhaustive:
         return Bound.exact(value, units)
     count = values.shape[1]
     if count == 1:
@@ -38,16 +45,13 @@ def mean_estimate(
 def kl_estimate(
     ratio: Float64[torch.Tensor, "prompt response"],
     weights: Float64[torch.Tensor, "prompt response"],
+    *,
+    exhaustive: bool = False,
 ) -> Bound:
     r"""Return KL(p‖q) from log p − log q at responses of p, in nats.
 
     A sample uses :math:`e^{-d} - 1 + d`, which is unbiased, never negative, and nearly exact where
-    the two are close.
+    the two are close. Arguments are those of `mean_estimate`.
     """
-    listed = _listed(weights)
-    values = ratio if listed else torch.expm1(-ratio) + ratio
-    return mean_estimate(values, weights, Units.NATS)
-
-
-def _listed(weights: torch.Tensor) -> bool:
-    return bool((weights != weights[:, :1]).any())
+    values = ratio if exhaustive else torch.expm1(-ratio) + ratio
+    return mean_estimate(values, weights, Units.NATS, exhaustive=exhaustive)

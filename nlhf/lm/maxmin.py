@@ -134,7 +134,10 @@ class LanguageMaxMinGame(ModelGame):
 
     @property
     def offset_errors(self) -> Float[np.ndarray, "group"]:
-        """The standard errors of the offsets that the reference's draws leave; 0 if exact."""
+        """The standard errors of the offsets that the reference's draws leave; 0 if exact.
+
+        Infinite if every prompt has a single draw.
+        """
         return self._reference[1]
 
     @cached_property
@@ -246,11 +249,14 @@ class LanguageMaxMinGame(ModelGame):
         return means, np.sqrt(squares.sum(axis=1)) / count
 
     def _moments(self, seen: Responses) -> Float[np.ndarray, "2 group prompt"]:
-        """Return mean rewards and their squared standard errors; 0 if all responses are listed."""
+        """Return mean rewards and their squared standard errors.
+
+        These are 0 if all responses are listed, and infinite for one draw, which says nothing.
+        """
         weights, rewards = seen.weights.cpu().numpy(), self.each_reward(seen)
         means = np.einsum("xr,uxr->ux", weights, rewards)
-        if (weights != weights[:, :1]).any() or seen.shape[1] == 1:
-            return np.stack([means, np.zeros_like(means)])
+        if seen.exhaustive or seen.shape[1] == 1:
+            return np.stack([means, np.full_like(means, 0.0 if seen.exhaustive else np.inf)])
         return np.stack([means, rewards.var(axis=2, ddof=1) / seen.shape[1]])
 
 

@@ -14,7 +14,7 @@ from peft import PeftModel
 from nlhf.errors import InvalidProblem, Unsupported
 from nlhf.lm.engine import Engine
 from nlhf.lm.promised import Opponents, Promise
-from nlhf.lm.responses import Prompts, Responses, joined, uniform_weights
+from nlhf.lm.responses import Prompts, Responses, uniform_weights
 from nlhf.lm.sequences.decoding import decode_together
 from nlhf.lm.sequences.log_probabilities import (
     sequence_log_probabilities,
@@ -99,6 +99,7 @@ class LanguageModel:
             raise InvalidProblem("no weight of the module is trainable", "set requires_grad")
         self._initial = initial
         self._promises: list[ref[Promise]] = []
+        self._idle = False
         self.reference = Checkpoint(BASE, {}) if self._adapters else initial
 
     @property
@@ -117,7 +118,9 @@ class LanguageModel:
         What was being trained is put back at the end.
         """
         if strategy.key == BASE and self._adapters:
-            with self.engine.reading(self.module), self.module.disable_adapter():
+            # Not all that is trained beside adapters (biases) is switched off with them.
+            initial = self.engine.playing(self.module, self.trainable(), self._initial.weights)
+            with initial, self.module.disable_adapter():
                 yield self.module
             return
         with self.engine.playing(self.module, self.trainable(), strategy.weights):
@@ -127,11 +130,16 @@ class LanguageModel:
         """Put a copy of the strategy's weights into the module, to train from there.
 
         The base of a model with adapters is taken up by adapters that do nothing yet.
+
+        Raises:
+            InvalidProblem: If the model came with adapters that do something.
         """
         weights = self._initial.weights if strategy.key == BASE else strategy.weights
         self.engine.put(self.trainable(), weights)
         for p in self.trainable().values():
             p.grad = None
+        if strategy.key == BASE and self._adapters and not self._idle:
+            self._require_idle_adapters()
 
     def snapshot(self) -> Checkpoint:
         """Return the strategy of the weights that are now in the module."""
@@ -183,6 +191,7 @@ class LanguageModel:
         """
         if not isinstance(strategy, Checkpoint | TokenwiseMixture):
             return self.sample(strategy, prompts, count, stream)
+        _weighted(strategy)  # what cannot be drawn is refused now, not with the promises of others
         promise = Promise(self, strategy, prompts, count, stream)
         self._promises.append(ref(promise))
         if self.engine.sharded:  # gathering weights for every token would cost more than it saves
@@ -192,7 +201,7 @@ class LanguageModel:
     def keep_promises(self, prompts: Prompts) -> None:
         """Draw all that is promised to these prompts and still wanted, in one pass."""
         waiting = [each for each in (r() for r in self._promises) if each is not None]
-        due = [each for each in waiting if each.prompts.rows == prompts.rows]
+        due = [each for each in waiting if each.prompts.same_as(prompts)]
         self._promises = [ref(each) for each in waiting if each not in due]
         parts = [_weighted(each.strategy) for each in due]
         members = {member.key: member for part in parts for member, _ in part}
@@ -299,6 +308,21 @@ class LanguageModel:
             rows.append(row)
         return rows
 
+    def _require_idle_adapters(self) -> None:
+        one = torch.ones((1, 1), dtype=torch.long, device=self.device)
+        probe = Responses(Prompts.of([[0]]), 0 * one[:, :, None], one, uniform_weights(1, 1))
+        with torch.no_grad(), self.playing(self.reference):
+            base = self._forward(probe)
+        apart = float((self.present_log_probabilities(probe) - base).abs())
+        if not apart <= 1e-5:
+            raise InvalidProblem(
+                "training is to start at the base, and the adapters that the model came with "
+                f"change it: the log-probability of one token by {apart:.3g}",
+                "start at model.snapshot() (start=, or the profile to go on from), or merge the "
+                "adapters into the base and make new ones",
+            )
+        self._idle = True
+
     def _uniforms(self, prompts: Prompts, count: int, stream: Stream) -> torch.Tensor:
         shape = (count, self.limit)
         drawn = [stream.child("row", row).generator().random(shape) for row in prompts.rows]
@@ -348,26 +372,34 @@ class LanguageModel:
     def _sample_mixture(
         self, mixture: Mixture, prompts: Prompts, count: int, stream: Stream
     ) -> Responses:
-        # Systematic sampling: as many responses of each member as its weight says, ±1, unbiased.
-        ends = np.cumsum([weight for _, weight in mixture.weighted]) * count
-        ends[-1] = count
-        shift = stream.child("members").generator().random()
-        counts = np.diff(np.concatenate([[0], np.floor(ends - shift + 1.0)])).astype(int)
-        parts = [
-            self.sample(strategy, prompts, int(n), stream.child("member", i))
-            for i, ((strategy, _), n) in enumerate(zip(mixture.weighted, counts, strict=True))
-            if n > 0
-        ]
-        return joined(parts)
+        rising = np.cumsum([weight for _, weight in mixture.weighted])
+        numbers = [stream.child("members", row).generator().random(count) for row in prompts.rows]
+        chosen = np.searchsorted(rising, np.stack(numbers) * rising[-1], side="right")
+        chosen = np.minimum(chosen, len(rising) - 1)
+        shape = (len(prompts), count)
+        tokens = torch.full((*shape, self.limit), self.pad, device=self.device)
+        lengths = torch.zeros(shape, dtype=torch.long, device=self.device)
+        for i, (strategy, _) in enumerate(mixture.weighted):
+            here, wanted = stream.child("member", i), chosen == i
+            asked = np.flatnonzero(wanted.any(axis=1))
+            if len(asked) == 0:
+                if self.engine.sharded:  # processes gather the weights together, wanted or not
+                    self.sample(strategy, prompts.take([0]), 1, here)
+                continue
+            most = int(wanted.sum(axis=1).max())
+            drawn = self.sample(strategy, prompts.take(asked.tolist()), most, here)
+            at = wanted.nonzero()
+            of = np.searchsorted(asked, at[0]), (wanted.cumsum(axis=1) - 1)[at]
+            tokens[at], lengths[at] = drawn.tokens[of], drawn.lengths[of]
+        return Responses(prompts, tokens, lengths, uniform_weights(*shape).to(tokens.device))
 
     def _resample(
         self, mixture: GeometricMixture, prompts: Prompts, count: int, stream: Stream
     ) -> Responses:
         first = mixture.weighted[0][0]
         pool = self.sample(first, prompts, count * mixture.candidates, stream.child("pool"))
-        excess = self.relative_log_probabilities(mixture, pool) - self.log_probabilities(
-            first, pool
-        )
+        excess = self.relative_log_probabilities(mixture, pool)
+        excess = excess - self.relative_log_probabilities(first, pool)
         blocks = excess.reshape(len(prompts), count, mixture.candidates)
         rising = torch.softmax(blocks, dim=-1).cumsum(dim=-1)
         drawn = [stream.child("kept", row).generator().random((count, 1)) for row in prompts.rows]
@@ -443,16 +475,17 @@ class LanguageModel:
 
 
 def _weighted(strategy: Strategy) -> list[tuple[Checkpoint, float]]:
-    """Return the checkpoints that are mixed token by token, with their exponents."""
+    """Return the checkpoints that are mixed token by token, each once, with their exponents."""
     weighted = strategy.weighted if isinstance(strategy, TokenwiseMixture) else ((strategy, 1.0),)
-    found = []
+    found: dict[str, tuple[Checkpoint, float]] = {}
     for member, weight in weighted:
         if not isinstance(member, Checkpoint):
             raise Unsupported(
                 f"a token-wise mixture of a {type(member).__name__}", "mix checkpoints"
             )
-        found.append((member, weight))
-    return found
+        before = found.get(member.key, (member, 0.0))[1]
+        found[member.key] = (member, before + weight)
+    return list(found.values())
 
 
 def _without_dropout(module: Any) -> None:
@@ -460,5 +493,6 @@ def _without_dropout(module: Any) -> None:
     for part in module.modules():
         if isinstance(part, torch.nn.Dropout):
             part.p = 0.0
-        if isinstance(getattr(part, "attention_dropout", None), float):
-            part.attention_dropout = 0.0
+        for name in ("dropout", "attention_dropout", "activation_dropout", "layerdrop"):
+            if isinstance(getattr(part, name, None), float):
+                setattr(part, name, 0.0)

@@ -1,6 +1,6 @@
 """Payoffs of responses: realised once, then looked up for any response, added and scaled."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -9,9 +9,17 @@ import torch
 from jaxtyping import Float64
 
 from nlhf.errors import HypothesisViolated
-from nlhf.lm.judges.base import PreferenceModel, RewardModel
+from nlhf.lm.judges.base import (
+    PreferenceModel,
+    RewardModel,
+    checked_preferences,
+    checked_rewards,
+)
 from nlhf.lm.promised import Opponents
 from nlhf.lm.responses import Prompts, Responses
+
+Check = Callable[[np.ndarray, Responses, Responses], np.ndarray]
+"""Refuses answers about the first responses against the second, or returns them as float64."""
 
 
 @runtime_checkable
@@ -40,13 +48,16 @@ class ComparisonPayoff:
     Attributes:
         terms: The coefficients c with the opponents' responses; all to the same prompts.
         preference: P.
+        check: What P is held to; by default, that it is a probability.
 
     Raises:
-        HypothesisViolated: If the terms are about different prompts.
+        HypothesisViolated: If the terms are about different prompts, or payoffs of different
+            preferences are added.
     """
 
     terms: tuple[tuple[float, Opponents], ...]
     preference: PreferenceModel
+    check: Check = checked_preferences
 
     def __post_init__(self) -> None:
         _require_one_batch([opponents.prompts for _, opponents in self.terms])
@@ -57,24 +68,35 @@ class ComparisonPayoff:
         return self.terms[0][1].prompts
 
     def values(self, responses: Responses) -> Float64[torch.Tensor, "prompt response"]:
-        """Return g, in win probability."""
+        """Return g, in win probability.
+
+        Raises:
+            InvalidData: If P is out of range or of another shape; names the row.
+        """
         _require_one_batch([self.prompts, responses.prompts])
         total = np.zeros(responses.shape)
         for coefficient, promised in self.terms:
             opponents = promised.now()
-            wins = self.preference.preferences(responses, opponents)
+            answers = self.preference.preferences(responses, opponents)
+            wins = self.check(answers, responses, opponents)
             weights = opponents.weights.cpu().numpy()
             total += coefficient * np.einsum("xrj,xj->xr", wins, weights)
         return torch.as_tensor(total, device=responses.tokens.device)
 
     def __add__(self, other: "ComparisonPayoff") -> "ComparisonPayoff":
-        return ComparisonPayoff(self.terms + other.terms, self.preference)
+        if self.preference is not other.preference:
+            raise HypothesisViolated(
+                "payoffs of different preferences cannot be added",
+                "evaluate both with the same game",
+            )
+        return ComparisonPayoff(self.terms + other.terms, self.preference, self.check)
 
     def __sub__(self, other: "ComparisonPayoff") -> "ComparisonPayoff":
         return self + other * -1.0
 
     def __mul__(self, factor: float) -> "ComparisonPayoff":
-        return ComparisonPayoff(tuple((c * factor, o) for c, o in self.terms), self.preference)
+        scaled = tuple((c * factor, o) for c, o in self.terms)
+        return ComparisonPayoff(scaled, self.preference, self.check)
 
     __rmul__ = __mul__
 
@@ -97,16 +119,20 @@ class RewardPayoff:
     coefficients: tuple[float, ...]
 
     def values(self, responses: Responses) -> Float64[torch.Tensor, "prompt response"]:
-        """Return g, in units of the rewards."""
+        """Return g, in units of the rewards.
+
+        Raises:
+            InvalidData: If a reward is not a finite number; names the row.
+        """
         total = np.zeros(responses.shape)
         for reward, coefficient in zip(self.rewards, self.coefficients, strict=True):
             if coefficient != 0.0:
-                total += coefficient * reward.rewards(responses)
+                total += coefficient * checked_rewards(reward.rewards(responses), responses)
         return torch.as_tensor(total, device=responses.tokens.device)
 
     def __add__(self, other: "RewardPayoff") -> "RewardPayoff":
         _require_one_batch([self.prompts, other.prompts])
-        if self.rewards != other.rewards:
+        if [*map(id, self.rewards)] != [*map(id, other.rewards)]:
             raise HypothesisViolated(
                 "payoffs of different rewards cannot be added",
                 "evaluate both with the same game",
@@ -127,7 +153,7 @@ class RewardPayoff:
 def _require_one_batch(batches: Sequence[Prompts]) -> None:
     first = batches[0]
     for other in batches[1:]:
-        if other.rows != first.rows:
+        if not other.same_as(first):
             raise HypothesisViolated(
                 f"a payoff on prompts {_shown(first)} meets one on prompts {_shown(other)}: their "
                 "combination is known on neither",

@@ -50,6 +50,10 @@ class Prompts:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def same_as(self, other: "Prompts") -> bool:
+        """Return whether these are the same prompts under the same row numbers."""
+        return self is other or (self.rows == other.rows and self.tokens == other.tokens)
+
     def take(self, indices: Sequence[int]) -> "Prompts":
         """Return the prompts at the given places."""
         return Prompts(
@@ -71,6 +75,9 @@ class Responses:
         weights: Shape ``(X, R)``, rows sum to 1: 1/R for a sample, the probabilities where all
             responses are listed.
         known: Log-probabilities that were computed before, by the key of the strategy.
+        exhaustive: Whether these are all responses of a strategy with their probabilities, so
+            that weighted means are its expectations. Weights alone cannot tell: a strategy may be
+            uniform, and the weights of a sample that was joined differ by rounding.
 
     Raises:
         InvalidData: If shapes disagree or a response is empty.
@@ -81,6 +88,7 @@ class Responses:
     lengths: Int[torch.Tensor, "prompt response"]
     weights: Float64[torch.Tensor, "prompt response"]
     known: dict[str, torch.Tensor] = field(default_factory=dict)
+    exhaustive: bool = False
 
     def __post_init__(self) -> None:
         shape = tuple(self.tokens.shape[:2])
@@ -120,7 +128,12 @@ class Responses:
         at = torch.as_tensor(list(indices), device=self.tokens.device)
         known = {key: value[at] for key, value in self.known.items()}
         return Responses(
-            self.prompts.take(indices), self.tokens[at], self.lengths[at], self.weights[at], known
+            self.prompts.take(indices),
+            self.tokens[at],
+            self.lengths[at],
+            self.weights[at],
+            known,
+            self.exhaustive,
         )
 
     def among(self, start: int, stop: int) -> "Responses":
@@ -156,6 +169,7 @@ def joined(parts: Sequence[Responses]) -> Responses:
         torch.cat([part.lengths for part in parts], dim=1),
         torch.cat([p.weights * (n / total) for p, n in zip(parts, counts, strict=True)], dim=1),
         {key: torch.cat([part.known[key] for part in parts], dim=1) for key in shared},
+        all(part.exhaustive for part in parts),
     )
 
 

@@ -54,7 +54,8 @@ class LanguageSpace:
         responses = self.draws.responses(self.model, p, self.prompts, self.stream)
         logs = [self.model.log_probabilities(each, responses) for each in (p, q)]
         ratio = logs[0] - logs[1]
-        return kl_estimate(torch.where(responses.weights > 0.0, ratio, 0.0), responses.weights)
+        seen = torch.where(responses.weights > 0.0, ratio, 0.0)
+        return kl_estimate(seen, responses.weights, exhaustive=responses.exhaustive)
 
     def mixture(self, weighted: Sequence[tuple[Strategy, float]]) -> Strategy:
         """Return the strategy that plays each for a whole response, by normalised weights.

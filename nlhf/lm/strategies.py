@@ -60,6 +60,9 @@ class Checkpoint:
 class Mixture:
     """Play one of several strategies for the whole response, each with its probability.
 
+    Which one is drawn for every response on its own, so that responses are independent and the
+    spread over prompts is all the spread there is.
+
     Attributes:
         weighted: The strategies with their probabilities, which sum to 1.
     """

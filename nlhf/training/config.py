@@ -147,8 +147,9 @@ class RealiserConfig:
         draws: Responses of the current policy to every prompt.
         reference_draws: Of the reference, to fit on as well (pairwise regression).
         held_out: Of the current policy, not fitted on, by which the fit is judged (pairwise
-            regression).
-        audit_draws: Of the new policy, by which the residual is measured.
+            regression); 0 for none, or at least 2.
+        audit_draws: Of the new policy, by which the residual is measured; at least 2, for it is a
+            variance.
         audit_every: Proximal steps between two such measurements.
         candidates: Responses drawn for every one of a geometric mixture.
         tokenwise: Play geometric mixtures token by token: a named approximation.
@@ -361,12 +362,15 @@ def sections(config: TrainingConfig) -> dict[str, dict[str, Any]]:
 
 def identity(config: TrainingConfig) -> dict[str, Any]:
     """Return what a run's trajectory depends on, by the keys of the configuration."""
-    return {
+    kept = {
         f"[{section}] {key}": value
         for section, keys in sections(config).items()
         for key, value in keys.items()
         if key not in _FREE.get(section, ())
     }
+    judge = config.judge
+    given = [n for n in ("preference", "reward", "rewards") if getattr(judge, n)]
+    return kept | {"[judge] gives": f"{given[0]}, {max(1, len(judge.rewards))}"}
 
 
 def _with_settings(keys: Any) -> Any:
@@ -406,8 +410,54 @@ def _check(config: TrainingConfig) -> None:
         (config.data.first, config.data.held_out),
         "give whole numbers of at least 0",
     )
+    for name in ("seed", "samples"):
+        number = getattr(run, name)
+        _require(number >= 0, f"[run] {name}", number, "give a whole number of at least 0")
     betas = config.optimiser.betas
-    _require(len(betas) == 2, "[optimiser] betas", betas, "give two numbers, as [0.9, 0.99]")
+    _require(
+        len(betas) == 2 and all(0.0 <= beta < 1.0 for beta in betas),
+        "[optimiser] betas",
+        betas,
+        "give two numbers of at least 0 and below 1, as [0.9, 0.99]",
+    )
+    _check_draws(config.realiser)
+    _check_proportions(game.proportions, len(judge.rewards))
+
+
+def _check_draws(realiser: RealiserConfig) -> None:
+    """Refuse numbers of responses of which there are no pairs, or no variance.
+
+    Raises:
+        InvalidData: The first thing that is wrong.
+    """
+    least = 2 if realiser.kind == "pairwise-regression" and not realiser.reference_draws else 1
+    for name, number, lowest in (
+        ("draws", realiser.draws, least),
+        ("audit_draws", realiser.audit_draws, 2),
+        ("candidates", realiser.candidates, 1),
+    ):
+        _require(number >= lowest, f"[realiser] {name}", number, f"give at least {lowest}")
+    held_out = realiser.held_out
+    _require(held_out == 0 or held_out >= 2, "[realiser] held_out", held_out, "give 0 or 2 or more")
+
+
+def _check_proportions(proportions: tuple[float, ...], groups: int) -> None:
+    """Refuse what is no distribution over the groups.
+
+    Raises:
+        InvalidData: It is none.
+    """
+    _require(
+        not proportions
+        or (
+            len(proportions) == groups
+            and min(proportions) >= 0.0
+            and abs(sum(proportions) - 1.0) <= 1e-9
+        ),
+        "[game] proportions",
+        proportions,
+        f"give a number of at least 0 for each of the {groups} rewards, 1 together to within 1e-9",
+    )
 
 
 def _require(holds: bool, key: str, found: object, fix: str) -> None:

@@ -62,7 +62,9 @@ def _of_responses(run: Run, strategy: Strategy, own: Responses) -> dict[str, Any
     per_prompt = [
         kl_estimate(ratio[i : i + 1], own.weights[i : i + 1]).value for i in range(len(ratio))
     ]
-    return found | _with_interval(run, "evaluation_kl_to_reference_nats", np.array(per_prompt))
+    name = "evaluation_kl_to_reference_nats"
+    found |= _with_interval(run, name, np.array(per_prompt))
+    return found | {f"{name}_low": max(found[f"{name}_low"], 0.0)}  # no KL is negative
 
 
 def _with_interval(run: Run, name: str, values: np.ndarray) -> dict[str, float]:

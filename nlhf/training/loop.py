@@ -1,6 +1,8 @@
 """A training run: steps of an algorithm on a language model, saved, measured and resumed."""
 
+import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -10,9 +12,11 @@ from typing import Any
 
 from nlhf.errors import NlhfError
 from nlhf.lm.loading.memory import explained_memory
+from nlhf.lm.responses import Prompts
 from nlhf.lm.running.checkpoints import RunCheckpoints, Saved
 from nlhf.lm.running.export import export_policy
-from nlhf.lm.running.metrics import MetricsFile, finite_metrics
+from nlhf.lm.running.folders import remove_folder
+from nlhf.lm.running.metrics import MetricsFile, finite_metrics, read_metrics
 from nlhf.lm.running.samples import SampleTables
 from nlhf.lm.strategies import Strategy
 from nlhf.results import Profile
@@ -56,9 +60,10 @@ def train(
     """Run a training, or go on with one that was interrupted, to the same end.
 
     The folder `run.out` gets checkpoints, `metrics.jsonl` (see `nlhf.lm.running.metrics.METRICS`),
-    `samples.md` and `samples.jsonl`, `config.json`, and at the end the policy in `policy`. If it
-    holds checkpoints, the run goes on from the newest whole one; on one machine with one number of
-    processes it ends with the same bits as if it had never stopped.
+    `samples.md` and `samples.jsonl`, `config.json`, and at the end the policy in `policy`, which is
+    there for finished runs only. If it holds checkpoints, the run goes on from the newest whole
+    one; on one machine with one number of processes it ends with the same bits as if it had never
+    stopped.
 
     Args:
         config: What to run.
@@ -89,8 +94,9 @@ class _Training:
         self._observe = observe
         self._folder = config.path(config.run.out)
         self._main = run.model.engine.rank == 0
+        trajectory = identity(config) | {"[data] digest of the prompts": _digest(run.game.prompts)}
         self._checkpoints = RunCheckpoints(
-            self._folder / "checkpoints", run.model, identity(config), config.run.keep
+            self._folder / "checkpoints", run.model, trajectory, config.run.keep
         )
         self._saved = -1
 
@@ -98,8 +104,10 @@ class _Training:
         """Take all steps that are left, and write the policy."""
         point = self._start(fresh)
         resumed, total = point.step, self._config.run.steps
-        metrics: dict[str, Any] = {}
         files = self._files(resumed)
+        metrics = {} if files is None else _last(files[0], resumed)
+        if resumed < total and self._main and (self._folder / POLICY).exists():
+            remove_folder(self._folder / POLICY)  # it is no longer what the run has come to
         try:
             while point.step < total:
                 point, metrics = self._step(point, files)
@@ -139,6 +147,7 @@ class _Training:
         with explained_memory(f"taking step {step}", run.memory):
             state = self._advanced(point)
             took = time.perf_counter() - begin
+            point = _Point(step, state, point.seconds + took)
             tokens = run.model.engine.total_count(run.model.drawn_tokens - drawn)
             profile: Profile[Any] = run.algorithm.profile(state)
             metrics = {
@@ -149,8 +158,8 @@ class _Training:
             }
             every = self._config.run.evaluate_every
             if every and (step % every == 0 or step == self._config.run.steps):
-                metrics |= self._evaluated(step, profile[0], files)
-        metrics["seconds"] = point.seconds + time.perf_counter() - begin
+                metrics |= self._evaluated(point, profile[0], metrics, files)
+        metrics["seconds"] = point.seconds - took + time.perf_counter() - begin
         if peak := run.model.engine.peak_memory():
             metrics["peak_memory_gib"] = peak
         if files is not None:
@@ -175,15 +184,31 @@ class _Training:
             raise
 
     def _evaluated(
-        self, step: int, strategy: Strategy, files: tuple[MetricsFile, SampleTables] | None
+        self,
+        point: _Point,
+        strategy: Strategy,
+        before: Mapping[str, Any],
+        files: tuple[MetricsFile, SampleTables] | None,
     ) -> dict[str, Any]:
-        settings = self._config.run
-        stream = self._run.stream.child("evaluation", step)
-        metrics, rows = evaluated(
-            self._run, strategy, stream, settings.evaluation_draws, settings.samples
-        )
-        if files is not None and rows:
-            files[1].add(step, rows)
+        """Return what is measured of a strategy; if that fails, save, if more than a step is lost.
+
+        The step that is saved then has its row, without the evaluation.
+        """
+        settings, run = self._config.run, self._run
+        stream = run.stream.child("evaluation", point.step)
+        try:
+            metrics, rows = evaluated(
+                run, strategy, stream, settings.evaluation_draws, settings.samples
+            )
+            if files is not None and rows:
+                files[1].add(point.step, rows)
+        except BaseException:
+            if point.step - self._saved > 1 and run.model.engine.world == 1:
+                with suppress(NlhfError):
+                    self._save(point)
+                    if files is not None:
+                        files[0].add({**before, "seconds": point.seconds})
+            raise
         return metrics
 
     def _save(self, point: _Point) -> None:
@@ -196,7 +221,20 @@ class _Training:
         if not self._main:
             return None
         said = {"folder": str(self._config.folder.absolute()), "sections": sections(self._config)}
-        (self._folder / CONFIG).write_text(json.dumps(said, indent=1), encoding="utf-8")
+        part = self._folder / f".part-{CONFIG}"
+        part.write_text(json.dumps(said, indent=1), encoding="utf-8")
+        os.replace(part, self._folder / CONFIG)
         tensorboard = self._config.run.tensorboard
         metrics = MetricsFile(self._folder, after, tensorboard=tensorboard)
         return metrics, SampleTables(self._folder, after)
+
+
+def _digest(prompts: Prompts) -> str:
+    """Return a digest of the tokens and rows of prompts: a file that has moved is the same data."""
+    told = hashlib.sha256(json.dumps([prompts.tokens, prompts.texts, prompts.rows]).encode())
+    return told.hexdigest()[:16]
+
+
+def _last(metrics: MetricsFile, step: int) -> dict[str, Any]:
+    """Return the row of a step that was taken before; nothing if there is none."""
+    return next((row for row in read_metrics(metrics.path) if row["step"] == step), {})

@@ -1,5 +1,6 @@
 """Objects of the user's code that a configuration names."""
 
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -12,7 +13,8 @@ from nlhf.errors import InvalidData
 def named_object(name: str, folder: Path, place: str) -> Any:
     """Return what ``package.module:name`` or ``folder/file.py:name`` is.
 
-    The module is run. Modules are also looked for in the folder of the configuration.
+    The module is run, once in a process unless its file has changed. Modules are also looked for
+    in the folder of the configuration.
 
     Args:
         name: The module or file, a colon, and the name in it.
@@ -39,7 +41,7 @@ def named_object(name: str, folder: Path, place: str) -> Any:
         for each in attribute.split("."):
             found = getattr(found, each)
     except AttributeError as error:
-        names = ", ".join(n for n in vars(found) if not n.startswith("_"))
+        names = ", ".join(n for n in dir(found) if not n.startswith("_"))
         raise InvalidData(
             f"{place}: {module} has no {attribute}", f"choose among {names}"
         ) from error
@@ -47,11 +49,22 @@ def named_object(name: str, folder: Path, place: str) -> Any:
 
 
 def _file(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None or not path.is_file():
+    if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
+    told = hashlib.sha256(f"{path.resolve()}\0".encode() + path.read_bytes())
+    name = f"nlhf_user_{path.stem}_{told.hexdigest()[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(f"{path} is no module")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.modules[name] = module  # dataclasses, among others, look their module up
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from nlhf.data.records import Origin
-from nlhf.errors import InvalidData
+from nlhf.errors import InvalidData, NlhfError
 from nlhf.lm.engine import accelerated
-from nlhf.lm.evaluation import EvaluationPlan, EvaluationTable, Player
+from nlhf.lm.evaluation import EvaluationPlan, EvaluationRow, EvaluationTable, Measure, Player
 from nlhf.lm.loading.chat import Message, Text
 from nlhf.lm.loading.datasets import PromptData, read_prompts
 from nlhf.lm.loading.pretrained import context_length, dtype_named
@@ -18,7 +18,7 @@ from nlhf.lm.loading.tokenizers import load_tokenizer
 from nlhf.lm.model import LanguageModel
 from nlhf.lm.responses import Prompts
 from nlhf.lm.running.checkpoints import RunCheckpoints
-from nlhf.lm.running.opening import open_module, tokenizer_place
+from nlhf.lm.running.opening import adapter_base, open_module, tokenizer_place
 from nlhf.lm.strategies import Strategy
 from nlhf.streams import Stream
 from nlhf.training.building import built_algorithm, built_model, built_tokenizer
@@ -56,11 +56,14 @@ class Policy:
         model: The language model.
         strategy: Its strategy.
         templated: Whether plain prompts go through the chat template.
+        own_reference: Whether `model.reference` is what it was trained from: not so for a folder
+            of whole weights, which does not say what that was.
     """
 
     model: LanguageModel
     strategy: Strategy
     templated: bool
+    own_reference: bool
 
     def prompts(self, texts: Sequence[Text]) -> Prompts:
         """Return texts or conversations as prompts.
@@ -95,8 +98,9 @@ def opened(folder: Path | str, speaking: Speaking | None = None) -> Policy:
     """Open a policy.
 
     Args:
-        folder: What a run wrote, finished or not (of an unfinished one the newest checkpoint);
-            a model or an adapter as transformers and peft save them; or a model's id on the hub.
+        folder: What a run wrote, finished or not: the newest checkpoint on the model that the run
+            started from, or if that is gone what it exported; a model or an adapter as
+            transformers and peft save them; or a model's id on the hub.
         speaking: How it is to speak, where its run does not say or is overruled.
 
     Raises:
@@ -114,21 +118,38 @@ def opened(folder: Path | str, speaking: Speaking | None = None) -> Policy:
 
 
 def _of_run(folder: Path, wish: Speaking) -> Policy:
-    said = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    config = config_of(said["sections"], str(folder / CONFIG), Path(said["folder"]))
+    config = _config_of_run(folder)
     own = (config.model.limit, config.model.temperature, config.model.dtype)
     limit, temperature, dtype = _complete(wish, own)
-    tokenizer_there = (folder / POLICY / "tokenizer_config.json").is_file()
-    whole = (folder / POLICY / "config.json").is_file()
-    if whole and tokenizer_there:
-        tokenizer = load_tokenizer(folder / POLICY)
-        return _of_folder(
-            str(folder / POLICY), tokenizer, (limit, temperature, dtype), config.data.chat
-        )
     speaking = replace(config.model, limit=limit, temperature=temperature, dtype=dtype)
     config = replace(config, model=speaking)
-    model = built_model(config, built_tokenizer(config), accelerated(cpu=config.run.cpu))
-    return Policy(model, _newest(folder, config, model), config.data.chat)
+    try:
+        model = built_model(config, built_tokenizer(config), accelerated(cpu=config.run.cpu))
+        return Policy(model, _newest(folder, config, model), config.data.chat, True)
+    except NlhfError:  # its model has gone, or its checkpoints have: there may be what it exported
+        policy = folder / POLICY
+        if not all((policy / name).is_file() for name in ("config.json", "tokenizer_config.json")):
+            raise
+    return _of_folder(
+        str(policy),
+        load_tokenizer(policy),
+        (limit, temperature, dtype),
+        config.data.chat,
+        fixed_length=config.model.fixed_length,
+    )
+
+
+def _config_of_run(folder: Path) -> TrainingConfig:
+    path = folder / CONFIG
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        document, place = said["sections"], Path(said["folder"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidData(
+            f"{path} is not what a run writes ({type(error).__name__}: {error})",
+            f"run its TOML file again, or remove this file and give the folder {folder / POLICY}",
+        ) from error
+    return config_of(document, str(path), place)
 
 
 def _newest(folder: Path, config: TrainingConfig, model: LanguageModel) -> Strategy:
@@ -144,20 +165,25 @@ def _newest(folder: Path, config: TrainingConfig, model: LanguageModel) -> Strat
 
 
 def _of_folder(
-    name: str, tokenizer: Any, speaking: tuple[int, float, str], templated: bool
+    name: str,
+    tokenizer: Any,
+    speaking: tuple[int, float, str],
+    templated: bool,
+    *,
+    fixed_length: bool = False,
 ) -> Policy:
     """Open a model, or an adapter on the model that it names."""
     limit, temperature, dtype = speaking
     model = LanguageModel(
         open_module(name, dtype_named(dtype)),
-        end=tokenizer.eos_token_id,
+        end=None if fixed_length else tokenizer.eos_token_id,
         pad=tokenizer.pad_token_id,
         limit=limit,
         temperature=temperature,
         tokenizer=tokenizer,
         engine=accelerated(),
     )
-    return Policy(model, model.snapshot(), templated)
+    return Policy(model, model.snapshot(), templated, adapter_base(name) is not None)
 
 
 _DEFAULT = (128, 1.0, "float32")
@@ -223,6 +249,9 @@ def compared(
         count: Responses of each to every prompt.
         speaking: How both are to speak, where their runs do not say.
 
+    If either is of a run on chat prompts, both get plain prompts through their chat template. The
+    KL to the reference is told of those whose reference is known (`Policy.own_reference`).
+
     Raises:
         InvalidData: The tokenizers of the two differ: judges read tokens; or as `opened`,
             `read_prompts` and the judge.
@@ -236,7 +265,8 @@ def compared(
             "compare policies of one family",
         )
     data = read_prompts(prompts)
-    own = sides[0].tokenised(data.as_chat() if sides[0].templated else data)
+    data = data.as_chat() if any(side.templated for side in sides) else data
+    own, _ = [side.tokenised(data) for side in sides]  # there is room for it in both
     judges = Judges(judge, Path(), sides[0].model.tokenizer)
     plan = EvaluationPlan(
         own,
@@ -248,4 +278,13 @@ def compared(
     players = {
         name: Player(side.model, side.strategy) for name, side in zip(names, sides, strict=True)
     }
-    return plan.table(players, names[1], stream)
+    table = plan.table(players, names[1], stream)
+    rows = tuple(
+        row if side.own_reference else replace(row, measures=_without_kl(row))
+        for row, side in zip(table.rows, sides, strict=True)
+    )
+    return replace(table, rows=rows)
+
+
+def _without_kl(row: EvaluationRow) -> tuple[Measure, ...]:
+    return tuple(one for one in row.measures if one.name != "KL to the reference")

@@ -6,7 +6,7 @@ from typing import Any
 
 from nlhf.lm.realisers.base import Report
 from nlhf.lm.running.metrics import pooled_mean
-from nlhf.results import Bound, Knows
+from nlhf.results import Bound, Knows, Units
 from nlhf.training.building import Run
 
 
@@ -37,7 +37,8 @@ def step_metrics(run: Run, reports: Sequence[Report], profile: Any) -> dict[str,
         mean, half = pooled_mean(run.model.engine, bound.value, width, own)
         metrics[name] = mean
         if half > 0.0:
-            metrics.update({f"{name}_low": mean - half, f"{name}_high": mean + half})
+            low = mean - half if bound.units is not Units.NATS else max(mean - half, 0.0)
+            metrics.update({f"{name}_low": low, f"{name}_high": mean + half})
 
     told("prox_residual_nats", last.residual)
     told("held_out_residual_nats", last.held_out)

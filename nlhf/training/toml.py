@@ -1,6 +1,7 @@
 """Sections of TOML files as frozen dataclasses, with errors that name the key."""
 
 import difflib
+import math
 import tomllib
 import types
 from dataclasses import MISSING, fields, is_dataclass
@@ -58,7 +59,7 @@ def value_of(wanted: Any, value: Any, place: str) -> Any:
     """Return a value as the type that an annotation wants: lists become tuples, ints floats.
 
     Raises:
-        InvalidData: It is of another type.
+        InvalidData: It is of another type, or infinite or no number.
     """
     if isinstance(wanted, types.UnionType):
         wanted = next(each for each in get_args(wanted) if each is not type(None))
@@ -67,6 +68,8 @@ def value_of(wanted: Any, value: Any, place: str) -> Any:
         return tuple(value_of(inner, each, place) for each in value)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidData(f"{place} is {value!r}", "write a finite number")
     plain = get_origin(wanted) or wanted
     boolean = isinstance(value, bool) and plain is not bool
     if not isinstance(plain, type) or boolean or not isinstance(value, plain):

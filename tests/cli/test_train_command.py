@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from rich.progress import Progress
 
 from nlhf.cli import main
 from tests.training.toy import RUN, toy_folder
@@ -125,6 +126,48 @@ def test_sampling_without_prompts_or_of_nothing_is_refused(run, capsys):
     assert "--prompt" in capsys.readouterr().err
     assert main(["sample", str(run.parent / "nowhere"), "--prompt", "a"]) == 2
     assert "nowhere" in capsys.readouterr().err
+    for command in (["sample", "--prompt", "a"], ["chat"]):
+        assert main([*command, str(run.parent / "out"), "--seed", "-1"]) == 2
+        assert "the seed is -1" in capsys.readouterr().err
+
+
+def test_a_run_whose_settings_were_cut_short_is_not_opened(run, capsys):
+    broken = run.parent / "cut"
+    (broken / "checkpoints").mkdir(parents=True)
+    (broken / "config.json").write_text('{"sections": {"mod')
+    assert main(["sample", str(broken), "--prompt", "a"]) == 2
+    assert "config.json is not what a run writes" in capsys.readouterr().err
+
+
+def test_what_errors_advise_is_written_in_the_file(run, capsys):
+    text = run.read_text().replace("step_size = 0.4", "step_size = 9.0")
+    other = run.parent / "far.toml"
+    other.write_text(text.replace('"out"', '"far"'))
+    assert main(["train", str(other)]) == 2
+    error = capsys.readouterr().err
+    assert "unproven = true" in error
+    assert "--" not in error
+
+
+def test_time_left_is_known_though_a_step_takes_minutes(monkeypatch):
+    from nlhf.cli import progress
+
+    now, shown = [0.0], []
+
+    class Bar(Progress):
+        def __init__(self, *columns, disable, **settings):
+            super().__init__(*columns, disable=False, get_time=lambda: now[0], **settings)
+            shown.append(self)
+
+        def start(self):
+            """Show nothing."""
+
+    monkeypatch.setattr(progress, "Progress", Bar)
+    with progress.training_bar() as observe:
+        for step in range(1, 5):
+            now[0] += 300.0
+            observe({"step": step, "tokens_per_second": 10.0}, 10)
+        assert shown[0].tasks[0].time_remaining == 6 * 300.0
 
 
 def test_chat_answers_every_line_and_remembers_what_was_said(run, capsys, monkeypatch):

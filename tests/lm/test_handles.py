@@ -6,9 +6,10 @@ import weakref
 import pytest
 import torch
 
-from nlhf.errors import InvalidProblem, Unsupported
+from nlhf.errors import HypothesisViolated, InvalidProblem, Unsupported
 from nlhf.lm.draws import Enumerated
 from nlhf.lm.enumerate import TableReward
+from nlhf.lm.model import LanguageModel
 from nlhf.lm.payoffs import RewardPayoff
 from nlhf.lm.realisers.optimisation import Optimisation
 from nlhf.lm.realisers.policy_gradient import PolicyGradient
@@ -188,6 +189,47 @@ def test_what_cannot_be_played_is_refused():
     frozen = causal_module("llama", 0).requires_grad_(False)
     with pytest.raises(InvalidProblem, match="no weight of the module is trainable"):
         tiny_model().__class__(frozen, end=None, pad=0, limit=3)
+
+
+def test_training_from_the_base_is_refused_where_the_adapters_already_do_something():
+    model = tiny_adapted("gpt2")
+    train(model, model.reference)
+    again = LanguageModel(model.module, end=None, pad=0, limit=3)
+    drawn = again.sample(again.reference, PROMPTS, 2, Stream(0))  # playing it is no matter
+    assert drawn.shape == (2, 2)
+    with pytest.raises(InvalidProblem, match="adapters that the model came with change it"):
+        again.begin(again.reference)
+    again.begin(again.snapshot())
+
+
+def test_the_reference_stays_where_more_than_adapters_is_trained():
+    model = tiny_adapted("gpt2")
+    biases = [p for n, p in model.module.named_parameters() if n.endswith("ln_f.bias")]
+    biases[0].requires_grad_(True)
+    model = LanguageModel(model.module, end=None, pad=0, limit=3)
+    with model.playing(model.reference) as module:
+        base = logits(module)
+    with torch.no_grad():
+        biases[0].add_(torch.linspace(-1.0, 1.0, 16))
+    with model.playing(model.reference) as module:
+        assert torch.equal(logits(module), base)
+    assert not torch.equal(logits(model.module), base)
+
+
+def test_a_realiser_trains_one_model_and_forgets_what_it_is_not_restored_to():
+    model = tiny_model()
+    realiser = PolicyGradient(Stream(0), draws=Enumerated(VOCABULARY))
+    reward = TableReward(torch.linspace(0.0, 1.0, LEAVES).expand(2, -1).numpy(), VOCABULARY)
+    payoff = RewardPayoff(PROMPTS, (reward,), (1.0,))
+    anchors = [(model.reference, 0.1)]
+    fresh = realiser.state()
+    first = realiser.realise(model, payoff, anchors).strategy
+    other = tiny_model(seed=1)
+    with pytest.raises(HypothesisViolated, match="asked to train another"):
+        realiser.realise(other, payoff, [(other.reference, 0.1)])
+    realiser.restore(model, fresh)
+    assert len(realiser.reports) == 0
+    assert realiser.realise(model, payoff, anchors).strategy.key == first.key
 
 
 def test_gradients_at_the_adapters_only():

@@ -8,11 +8,14 @@ from scipy.stats import chi2
 from nlhf.errors import Unsupported
 from nlhf.lm.draws import Enumerated
 from nlhf.lm.enumerate import Enumeration, leaves
-from nlhf.lm.model import LanguageModel
+from nlhf.lm.realisers.audit import residual_of
 from nlhf.lm.realisers.base import Blending, blended
-from nlhf.lm.responses import Prompts, Responses, uniform_weights
+from nlhf.lm.realisers.policy_gradient import PolicyGradient
+from nlhf.lm.responses import Prompts, Responses, joined, uniform_weights
 from nlhf.lm.sequences.decoding import decode_tokenwise
+from nlhf.lm.space import LanguageSpace
 from nlhf.lm.strategies import GeometricMixture, Mixture, TokenwiseMixture
+from nlhf.results import Knows
 from nlhf.spaces.realisers import SoftBellman
 from nlhf.spaces.realisers import TokenwiseMixture as TreeTokenwise
 from nlhf.streams import Stream
@@ -24,13 +27,6 @@ FALSE_ALARM = 1e-6
 def bridge_of(kind="llama"):
     model = tiny_model(kind)
     return model, Enumeration(model, PROMPTS, VOCABULARY), moved(model, 1), moved(model, 2)
-
-
-class _Named:
-    """A strategy of which only the key matters."""
-
-    def __init__(self, key: str) -> None:
-        self.key = key
 
 
 def responses_of(prompts: Prompts, count: int) -> Responses:
@@ -70,30 +66,83 @@ def test_a_mixture_plays_each_strategy_with_its_weight(kind):
     expected = 0.3 * np.exp(bridge.log_probabilities(p)) + 0.7 * np.exp(bridge.log_probabilities(q))
     scored = model.log_probabilities(mixture, bridge.responses).exp().numpy()
     np.testing.assert_allclose(scored, expected, rtol=1e-10)
-    # Systematic shares of the members only lower the variance of the frequencies.
     drawn = model.sample(mixture, PROMPTS, 2_500, Stream(3))
     assert misfit(drawn, expected) > FALSE_ALARM
     only_one = np.exp(bridge.log_probabilities(q))
     assert misfit(drawn, only_one) < FALSE_ALARM, "this test could not tell"
 
 
-def test_the_members_of_a_small_sample_are_drawn_without_bias():
-    # One draw of weights 0.3 and 0.7 is the first member's with probability 0.3. Among 1,000 of
-    # them the share is off by 0.09 with probability below 2 exp(-2 * 1,000 * 0.09^2) = 2e-7.
-    first, second, count = _Named("first"), _Named("second"), 1_000
-    mixture = Mixture(((first, 0.3), (second, 0.7)))
-    found = []
+def test_every_response_has_a_member_of_its_own_so_prompts_are_independent():
+    # One response to each of 1,500 copies of a prompt: a member that all of them shared would
+    # give the frequencies of that member, whose misfit is the control.
+    model, bridge, p, q = bridge_of()
+    mixture, count = Mixture(((p, 0.3), (Mixture(((q, 1.0),)), 0.7))), 1_500
+    copies = Prompts(((2,),) * count, ("",) * count, tuple(range(count)))
+    drawn = model.sample(mixture, copies, 1, Stream(7))
+    together = Responses(
+        PROMPTS.take([1]),
+        drawn.tokens.swapaxes(0, 1),
+        drawn.lengths.swapaxes(0, 1),
+        uniform_weights(1, count),
+    )
+    first, second = (np.exp(bridge.log_probabilities(s))[1:] for s in (p, q))
+    assert misfit(together, 0.3 * first + 0.7 * second) > FALSE_ALARM
+    assert misfit(together, first) < FALSE_ALARM, "this test could not tell"
+    assert misfit(together, second) < FALSE_ALARM, "this test could not tell"
 
-    class Answers:
-        def sample(self, strategy, prompts, count, stream):
-            found.extend([strategy.key] * count)
-            return answer
 
-    answer = responses_of(PROMPTS, 1)
-    for i in range(count):
-        LanguageModel._sample_mixture(Answers(), mixture, PROMPTS, 1, Stream(7).child(i))
-    assert len(found) == count
-    assert abs(found.count("first") / count - 0.3) < 0.09
+def test_a_sample_of_a_mixture_depends_on_the_rows_of_its_prompts_only():
+    model, _, p, q = bridge_of()
+    mixture = Mixture(((p, 0.3), (q, 0.7)))
+    both = model.sample(mixture, PROMPTS, 5, Stream(1))
+    alone = model.sample(mixture, PROMPTS.take([1]), 5, Stream(1))
+    assert torch.equal(both.tokens[1:], alone.tokens)
+    assert torch.equal(both.weights, uniform_weights(2, 5))
+
+
+def test_a_sample_is_never_taken_for_a_list_of_all_responses():
+    # Weights of joined samples differ by rounding, and those of a uniform policy do not differ.
+    model, bridge, p, _ = bridge_of()
+    parts = [model.sample(p, PROMPTS, n, Stream(n)) for n in (7, 17)]
+    both = joined(parts)
+    assert bool((both.weights != both.weights[:, :1]).any()), "this test would not tell"
+    space = LanguageSpace(model, PolicyGradient(Stream(0)), PROMPTS, _Given(both), Stream(0))
+    found = space.divergence(p, model.reference)
+    assert found.knows is Knows.INTERVAL
+    zeros = torch.zeros(both.shape, dtype=torch.float64)
+    assert residual_of(zeros, both).knows is Knows.INTERVAL
+    with torch.no_grad():
+        model.module.lm_head.weight.zero_()
+    uniform = model.snapshot()
+    listed = bridge.draws.responses(model, uniform, PROMPTS, Stream(0))
+    assert not bool((listed.weights != listed.weights[:, :1]).any())
+    difference = torch.linspace(0.0, 3.0, LEAVES, dtype=torch.float64).expand(2, -1)
+    residual = residual_of(difference, listed)
+    assert residual.knows is Knows.EXACT
+    exact = difference[0].mean() + torch.log((-difference[0]).exp().mean())
+    assert residual.value == pytest.approx(float(exact), rel=1e-9)
+    assert listed.take([1]).exhaustive
+    assert not listed.among(0, 3).exhaustive
+    assert not joined([listed, both]).exhaustive
+
+
+class _Given:
+    """Draws that are already there."""
+
+    def __init__(self, drawn: Responses) -> None:
+        self.drawn = drawn
+
+    def responses(self, model, strategy, prompts, stream):
+        return self.drawn
+
+    promised = responses
+
+
+def test_a_geometric_mixture_of_one_is_sampled():
+    model, _, p, q = bridge_of()
+    inner = GeometricMixture(((p, 0.5), (q, 0.5)), 2)
+    drawn = model.sample(GeometricMixture(((inner, 0.5), (p, 0.5)), 2), PROMPTS, 3, Stream(0))
+    assert drawn.shape == (2, 3)
 
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)
@@ -218,6 +267,12 @@ def shared_cache(model, mixture, count, stream):
         rows.append(tokens)
     found = responses_of(PROMPTS, count)
     return Responses(PROMPTS, torch.stack(rows), found.lengths, found.weights)
+
+
+def test_a_tokenwise_mixture_of_equals_is_sampled_with_the_sum_of_their_exponents():
+    model, _, p, _ = bridge_of()
+    drawn = model.sample(TokenwiseMixture(((p, 0.5), (p, 0.5))), PROMPTS, 4, Stream(0))
+    assert torch.equal(drawn.tokens, model.sample(p, PROMPTS, 4, Stream(0)).tokens)
 
 
 def test_the_tokenwise_decoder_of_one_member_is_that_member():

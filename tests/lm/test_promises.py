@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from nlhf.errors import Unsupported
 from nlhf.lm.draws import Sampled
 from nlhf.lm.games import LanguageGame
 from nlhf.lm.model import LanguageModel
 from nlhf.lm.realisers.policy_gradient import PolicyGradient
+from nlhf.lm.responses import Prompts
 from nlhf.lm.strategies import TokenwiseMixture
 from nlhf.streams import Stream
 from tests.lm.tiny import ARCHITECTURES, PROMPTS, moved, tiny_model
@@ -43,6 +45,25 @@ def test_promises_are_kept_alone_if_nobody_draws_and_dropped_if_nobody_looks():
     model.promise(model.reference, PROMPTS, 5, Stream(2))
     model.sample(model.reference, PROMPTS, 1, Stream(4))
     assert model.drawn_tokens == drawn + len(PROMPTS) * model.limit
+
+
+def test_a_promise_is_not_mistaken_for_other_prompts_with_the_same_row_numbers():
+    model = tiny_model()
+    held_out = Prompts.of([[3, 3], [1, 1, 1]])
+    alone = model.sample(model.reference, PROMPTS, 3, Stream(5))
+    promise = model.promise(model.reference, PROMPTS, 3, Stream(5))
+    model.sample(model.reference, held_out, 2, Stream(6))
+    assert promise.now().prompts.tokens == PROMPTS.tokens
+    assert torch.equal(promise.now().tokens, alone.tokens)
+
+
+def test_a_promise_that_cannot_be_kept_is_refused_and_breaks_no_other():
+    model = tiny_model()
+    promise = model.promise(model.reference, PROMPTS, 3, Stream(5))
+    nested = TokenwiseMixture(((TokenwiseMixture(((model.reference, 1.0),)), 1.0),))
+    with pytest.raises(Unsupported, match="token-wise mixture of a TokenwiseMixture"):
+        model.promise(nested, PROMPTS, 1, Stream(1))
+    assert promise.now().shape == (2, 3)
 
 
 def test_a_single_response_learns_by_the_others_as_baseline():

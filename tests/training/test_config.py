@@ -52,6 +52,14 @@ def _listed(value):
         ("opponents = 2", "proportions = [1, 'x']", r"\[game\] proportions is 'x'"),
         ("draws = 4", 'kind = "magic"', r"\[realiser\] kind is 'magic'"),
         ("learning_rate = 1e-3", "betas = [0.9]", r"\[optimiser\] betas is \(0.9,\)"),
+        ("learning_rate = 1e-3", "betas = [0.9, 1]", r"\[optimiser\] betas is \(0.9, 1.0\)"),
+        ("learning_rate = 1e-3", "learning_rate = inf", r"learning_rate is inf\n.*finite"),
+        ("steps = 4", "steps = 4\nseed = -1", r"\[run\] seed is -1"),
+        ("steps = 4", "steps = 4\nsamples = -1", r"\[run\] samples is -1"),
+        ("\ndraws = 4", "\ndraws = 1", r"\[realiser\] draws is 1\n.*at least 2"),
+        ("audit_draws = 2", "audit_draws = 1", r"\[realiser\] audit_draws is 1\n.*at least 2"),
+        ("audit_draws = 2", "held_out = 1", r"\[realiser\] held_out is 1"),
+        ("audit_draws = 2", "candidates = 0", r"\[realiser\] candidates is 0"),
         ('preference = "judges.py:prefers"', "", r"\[judge\]: nothing given"),
         ("[judge]", "[jury]", r"has no section \[judge\]"),
         ("[game]", "[gam]", r"has a section \[gam\]"),
@@ -62,6 +70,15 @@ def test_what_is_wrong_is_named(tmp_path, line, changed, found):
     assert line in RUN
     with pytest.raises(InvalidData, match=found):
         read_config(written(tmp_path, RUN.replace(line, changed)))
+
+
+@pytest.mark.parametrize("found", ["[0.2, 0.2]", "[-0.2, 1.2]", "[0.2, 0.3, 0.5]"])
+def test_proportions_are_a_distribution_over_the_groups(tmp_path, found):
+    text = RUN.replace("preference = ", "rewards = ['judges.py:other', 'judges.py:reward']\n#")
+    text = text.replace("opponents = 2", 'kind = "maxmin"\nproportions = ')
+    assert read_config(written(tmp_path, text.replace("= \n", "= [0.2, 0.8]\n"))).game.proportions
+    with pytest.raises(InvalidData, match=r"\[game\] proportions is .*\n.*each of the 2 rewards"):
+        read_config(written(tmp_path, text.replace("proportions = ", f"proportions = {found}")))
 
 
 def test_a_section_that_is_no_table_and_a_file_that_is_not_there_are_refused(tmp_path):

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from nlhf.errors import HypothesisViolated, InvalidData, NotAllowed
+from nlhf.lm.judges.base import checked_preferences
 from nlhf.lm.judges.pairs import PreferencePairs, joined_pairs
 from nlhf.lm.learning.best_of import as_rows, best_of
 from nlhf.lm.model import LanguageModel
@@ -266,10 +267,14 @@ def labelled(
 
 
 def oracle_of(preference: Callable[[Responses, Responses], np.ndarray]) -> Oracle:
-    """Return an oracle that answers with one vote, drawn from a preference: a simulated judge."""
+    """Return an oracle that answers with one vote, drawn from a preference: a simulated judge.
+
+    The oracle raises `InvalidData`, which names the row, if an answer is no probability.
+    """
 
     def vote(first: Responses, second: Responses, stream: Stream) -> np.ndarray:
-        likely = np.asarray(preference(first, second)).reshape(-1)
+        answers = np.asarray(preference(first, second)).reshape(len(first.prompts), 1, 1)
+        likely = checked_preferences(answers, first, second).reshape(-1)
         return (stream.generator().random(len(likely)) < likely).astype(np.float64)
 
     return vote

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from nlhf.errors import InvalidProblem
+from nlhf.errors import InvalidData, InvalidProblem
 from nlhf.lm.draws import Draws, Sampled
 from nlhf.lm.games import ModelGame
-from nlhf.lm.judges.base import PreferenceModel
+from nlhf.lm.judges.base import PreferenceModel, checked_preferences
 from nlhf.lm.learning.online import UncertainPreference
 from nlhf.lm.model import LanguageModel
 from nlhf.lm.payoffs import ComparisonPayoff, ResponsePayoff
@@ -46,9 +46,39 @@ class PessimisticPreference:
     def preferences(
         self, first: Responses, second: Responses
     ) -> Float64[np.ndarray, "prompt first second"]:
-        """Return the pessimistic estimate of P(first i ≻ second j | x)."""
-        mean = self.estimate.preferences(first, second)
-        return np.asarray(mean - self.beta * self.estimate.uncertainty(first, second))
+        """Return the pessimistic estimate of P(first i ≻ second j | x).
+
+        Raises:
+            InvalidData: If the estimate is no probability or its uncertainty negative or no
+                number; names the row.
+        """
+        mean = checked_preferences(self.estimate.preferences(first, second), first, second)
+        doubt = _checked_doubt(self.estimate.uncertainty(first, second), first, second)
+        return np.asarray(mean - self.beta * doubt)
+
+
+def _checked_doubt(values: np.ndarray, first: Responses, second: Responses) -> np.ndarray:
+    found = np.asarray(values, dtype=np.float64)
+    shape = (*first.shape, second.shape[1])
+    if found.shape != shape:
+        raise InvalidData(
+            f"uncertainties of shape {found.shape} where (prompt, first, second) is {shape}",
+            "return one number for each of them",
+        )
+    wrong = ~((found >= 0.0) & (found < np.inf))
+    if wrong.any():
+        x, i, j = (int(k) for k in np.argwhere(wrong)[0])
+        raise InvalidData(
+            f"row {first.prompts.rows[x]}, responses {i} and {j}: the uncertainty is "
+            f"{found[x, i, j]}",
+            "return a finite number of at least 0, in win probability",
+        )
+    return found
+
+
+def _as_answered(values: np.ndarray, first: Responses, second: Responses) -> np.ndarray:
+    """Return pessimistic payoffs as they are: they may leave [0, 1]; their parts were checked."""
+    return values
 
 
 class Reversed:
@@ -120,6 +150,7 @@ class PessimisticGame(ModelGame):
         self.adversary = adversary
         self.temperatures = (self.temperature, self.temperature)
         self.preference = PessimisticPreference(estimate, beta)
+        self._reversed = Reversed(self.preference)
         self.opponents: Draws = Sampled(16) if opponents is None else opponents
         self.lipschitz = 0.5 + beta / 2.0  # a standard deviation of numbers in [0, 1] is below 1
 
@@ -132,8 +163,8 @@ class PessimisticGame(ModelGame):
         )
         return Evaluation(
             (
-                ComparisonPayoff(((1.0, adversary),), self.preference),
-                ComparisonPayoff(((1.0, main),), Reversed(self.preference)),
+                ComparisonPayoff(((1.0, adversary),), self.preference, _as_answered),
+                ComparisonPayoff(((1.0, main),), self._reversed, _as_answered),
             )
         )
 

@@ -31,16 +31,17 @@ def target(
 
 def residual_of(
     difference: Float64[torch.Tensor, "prompt response"],
-    weights: Float64[torch.Tensor, "prompt response"],
+    responses: Responses,
 ) -> Bound:
     r"""Return KL(π‖π⁺) in nats from d = log π − log π⁺ + const at responses of π.
 
     With all responses listed it is :math:`E d + \log E e^{-d}`, exact. From a sample it is half
     the variance of d, the KL to second order, with a normal interval over the prompts.
     """
+    weights = responses.weights
     mean = (weights * difference).sum(dim=1, keepdim=True)
     centred = difference - mean
-    if bool((weights != weights[:, :1]).any()):
+    if responses.exhaustive:
         exact = torch.logsumexp(weights.log() - centred, dim=1)
         return Bound.exact(float(exact.mean()), Units.NATS)
     count = difference.shape[1]
@@ -76,9 +77,13 @@ def audited(
         step=step,
         losses=losses,
         gradient_norms=gradient_norms,
-        residual=residual_of(difference, own.weights),
+        residual=residual_of(difference, own),
         held_out=held_out,
-        divergence=kl_estimate(torch.where(seen, logs - reference, 0.0), own.weights),
-        payoff=mean_estimate(payoff.values(own), own.weights, Units.PAYOFF),
+        divergence=kl_estimate(
+            torch.where(seen, logs - reference, 0.0), own.weights, exhaustive=own.exhaustive
+        ),
+        payoff=mean_estimate(
+            payoff.values(own), own.weights, Units.PAYOFF, exhaustive=own.exhaustive
+        ),
         length=own.mean_length,
     )

@@ -65,11 +65,15 @@ class Optimiser:
     Args:
         settings: How to step.
         model: Whose weights; they may be swapped in between, the moments stay.
+
+    Attributes:
+        model: Whose weights.
+        steps: Steps taken.
     """
 
     def __init__(self, settings: Optimisation, model: LanguageModel) -> None:
         self._settings = settings
-        self._model = model
+        self.model = model
         self._names = list(model.trainable())
         self._adam = torch.optim.Adam(
             list(model.trainable().values()), lr=settings.learning_rate, betas=settings.betas
@@ -85,7 +89,7 @@ class Optimiser:
         Raises:
             NotAllowed: If the loss or the gradient is not finite; the weights are untouched.
         """
-        model, parameters = self._model, list(self._model.trainable().values())
+        model, parameters = self.model, list(self.model.trainable().values())
         self._adam.zero_grad(set_to_none=True)
         loss = float(model.engine.total(torch.tensor(gradient(), dtype=torch.float64)))
         model.engine.synchronise(parameters)
@@ -104,15 +108,16 @@ class Optimiser:
     def state(self, count: int) -> RealiserState:
         """Return the moments."""
         tensors = {}
-        for name, p in self._model.trainable().items():
+        for name, p in self.model.trainable().items():
             for key, value in self._adam.state.get(p, {}).items():
                 tensors[f"{key}:{name}"] = torch.as_tensor(value).detach().clone()
         return RealiserState(count, self.steps, tensors)
 
     def restore(self, state: RealiserState) -> None:
-        """Go on with saved moments."""
+        """Go on with saved moments, and with no others."""
         self.steps = state.steps
-        parameters = self._model.trainable()
+        self._adam.state.clear()
+        parameters = self.model.trainable()
         for name, value in state.tensors.items():
             key, _, weight = name.partition(":")
             where = value.device if key == "step" else parameters[weight].device

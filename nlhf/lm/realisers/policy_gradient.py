@@ -43,7 +43,8 @@ class PolicyGradient:
     Args:
         stream: Randomness of all its draws.
         optimisation: Gradient steps, each on fresh responses.
-        draws: Responses of the current weights, at least 2 to a prompt.
+        draws: Responses of the current weights; of a single one to a prompt the baseline is the
+            mean over the other prompts of the step.
         audit: How steps are measured on the new strategy's own responses.
         blending: How steps without a payoff are played.
     """
@@ -124,13 +125,12 @@ def objective(
     weights = seen.weights
     advantage = target(model, payoff, anchors, seen) - logs
     advantage = torch.where(weights > 0.0, advantage, 0.0)
-    prompts_here, count = seen.shape
-    if count == 1:  # the mean of the other prompts' responses is the baseline
-        others = (advantage.sum() - advantage) / max(prompts_here - 1, 1)
-        centred = advantage - others
+    count = seen.shape[1]
+    total, prompts = model.engine.totals([float(advantage.sum()), float(len(seen.prompts))])
+    if count == 1:  # the mean of the other prompts' responses, of all processes, is the baseline
+        centred = advantage - (total - advantage) / max(prompts - 1.0, 1.0)
     else:
         centred = advantage - (weights * advantage).sum(dim=1, keepdim=True)
-    if count > 1 and bool((weights == weights[:, :1]).all()):
-        centred = centred * (count / (count - 1))  # the mean of the others is the baseline
-    prompts = float(model.engine.total(torch.tensor(float(len(seen.prompts)))))
+        if not seen.exhaustive:
+            centred = centred * (count / (count - 1))  # the mean of the others is the baseline
     return _Surrogate((weights * centred / prompts).detach())

@@ -59,9 +59,18 @@ class Record:
         return self.count % self.audit.every == 0
 
     def optimiser(self, model: LanguageModel) -> Optimiser:
-        """Return the optimiser of the model's weights, the same in every step."""
+        """Return the optimiser of the model's weights, the same in every step.
+
+        Raises:
+            HypothesisViolated: If earlier steps were on another model.
+        """
         if self._optimiser is None:
             self._optimiser = Optimiser(self.optimisation, model)
+        if self._optimiser.model is not model:
+            raise HypothesisViolated(
+                "a realiser that has trained one model is asked to train another",
+                "make a realiser for every model: its optimiser remembers the weights of one",
+            )
         return self._optimiser
 
     def finish(
@@ -108,5 +117,6 @@ class Record:
 
     def restore(self, model: LanguageModel, state: RealiserState) -> None:
         """Go on from a state."""
+        self.reports.clear()
         self.count = state.count
         self.optimiser(model).restore(state)

@@ -131,4 +131,4 @@ class PairwiseRegression:
         stream = self._record.here("held out")
         kept = self.held_out.responses(model, anchors[0][0], payoff.prompts, stream)
         difference = model.present_log_probabilities(kept) - target(model, payoff, anchors, kept)
-        return residual_of(difference, kept.weights)
+        return residual_of(difference, kept)

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch.distributed.tensor import DTensor
 
 from nlhf.errors import Damaged, InvalidData, NotAllowed
 from nlhf.lm.model import LanguageModel
@@ -33,8 +34,24 @@ from nlhf.lm.strategies import digest
 _STATE = "state.json"
 
 
+_SEEN = 4096
+"""Numbers of every frozen weight that are looked at to know it again."""
+
+
 def _name(step: int) -> str:
     return f"step-{step:08d}"
+
+
+def _origin(model: LanguageModel) -> str:
+    """Return a digest of what the model started from; beside adapters, of parts of its base."""
+    weights = whole_weights(model, model.reference)
+    if not weights:
+        for name, p in model.module.named_parameters():
+            if name not in model.trainable():
+                whole = p.full_tensor() if isinstance(p, DTensor) else p
+                numbers = whole.detach().flatten()
+                weights[name] = numbers[:: max(1, len(numbers) // _SEEN)].cpu()
+    return digest(weights)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +87,7 @@ class RunCheckpoints:
         self.folder, self.model, self.keep = folder, model, keep
         self.identity = json.loads(json.dumps(identity))
         self._main = model.engine.rank == 0
-        self._reference = digest(whole_weights(model, model.reference))
+        self._reference = _origin(model)
 
     def save(self, saved: Saved) -> None:
         """Write a checkpoint; all processes call it, the first one writes.
@@ -102,10 +119,11 @@ class RunCheckpoints:
         All processes call it; they share the file system.
 
         Args:
-            any_run: Do not ask what the run is a run of: it is looked at, not gone on with.
+            any_run: Do not ask what the run is a run of: it is looked at, not gone on with. It
+                must be of this model all the same: adapters are nothing without their base.
 
         Raises:
-            NotAllowed: If it is that of another run.
+            NotAllowed: If it is that of another run, or of another model.
             InvalidData: If there are checkpoints, and none is whole.
 
         Warns:
@@ -133,6 +151,7 @@ class RunCheckpoints:
             said = json.loads((folder / _STATE).read_text(encoding="utf-8"))
             if not any_run:
                 self._check(folder, said)
+            self._check_model(folder, said)
             return int(said["step"])
         if damaged:
             raise InvalidData(
@@ -211,7 +230,7 @@ class RunCheckpoints:
         return Saved(said["step"], state, realiser, said["seconds"])
 
     def _check(self, folder: Path, said: Mapping[str, Any]) -> None:
-        """Refuse the checkpoint of another run, or of one from another model."""
+        """Refuse the checkpoint of another run."""
         theirs = said["identity"]
         for key in sorted(set(theirs) | set(self.identity)):
             if theirs.get(key) != self.identity.get(key):
@@ -220,6 +239,9 @@ class RunCheckpoints:
                     f"{self.identity.get(key)!r}",
                     "set it back, give another out folder, or start anew with --fresh",
                 )
+
+    def _check_model(self, folder: Path, said: Mapping[str, Any]) -> None:
+        """Refuse the checkpoint of a run from another model."""
         if said["reference"] != self._reference:
             raise NotAllowed(
                 f"{folder} is of a run that started from other weights "

@@ -15,10 +15,12 @@ from nlhf.lm.engine import Engine
 
 METRICS: Mapping[str, str] = {
     "step": "steps of the algorithm taken, this one included",
-    "seconds": "wall time of the run so far, that of interrupted parts included",
+    "seconds": "wall time of all steps so far with their evaluations, those before interruptions "
+    "included, without loading and saving",
     "step_seconds": "wall time of this step, without evaluation and saving",
     "tokens_per_second": "response tokens drawn in this step by all processes, per second of it",
-    "peak_memory_gib": "most memory that tensors held on the accelerator since the run began, GiB",
+    "peak_memory_gib": "most memory that tensors held on the first process's accelerator since "
+    "that process began, GiB",
     "loss": "loss of the last proximal step's last gradient step, before that step",
     "gradient_norm": "norm of the gradient there, before clipping",
     "prox_residual_nats": "KL from the new policy to the proximal point, on its own responses",
@@ -38,8 +40,9 @@ METRICS: Mapping[str, str] = {
     "prompts",
     "evaluation_response_tokens": "mean tokens of the policy's responses there",
 }
-"""What every name means. `NAME_low` and `NAME_high` are the ends of its 95 % interval; a number
-that is not known is absent."""
+"""What every name means. `NAME_low` and `NAME_high` are the ends of its 95 % interval: over
+responses to the step's prompts for `kl_to_reference_nats` and `payoff`, over prompts for the
+others. A number that is not known is absent."""
 
 _ENDINGS = ("_low", "_high")
 

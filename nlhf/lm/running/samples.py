@@ -1,6 +1,7 @@
 """Tables of samples, to read: what the policy and the reference say to a few prompts."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,9 +37,10 @@ class SampleTables:
     def __init__(self, folder: Path, after: int) -> None:
         self._lines, self._shown = folder / "samples.jsonl", folder / "samples.md"
         if self._lines.exists():
-            rows = self._lines.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [row for row in rows if _step(row) <= after]
-            self._write(self._lines, "".join(kept))
+            # Not splitlines: responses may hold other separators, such as U+2028, as they are.
+            rows = self._lines.read_text(encoding="utf-8").split("\n")
+            kept = [row + "\n" for row in rows if _step(row) <= after]
+            self._replace(self._lines, "".join(kept))
 
     def add(self, step: int, rows: Sequence[SampleRow]) -> None:
         """Append a table.
@@ -49,18 +51,28 @@ class SampleTables:
         lines = "".join(
             json.dumps({"step": step, **asdict(row)}, ensure_ascii=False) + "\n" for row in rows
         )
-        before = self._lines.read_text(encoding="utf-8") if self._lines.exists() else ""
-        self._write(self._lines, before + lines)
-        self._write(self._shown, f"# Step {step}\n\n" + markdown(rows))
-
-    def _write(self, path: Path, text: str) -> None:
         try:
-            path.write_text(text, encoding="utf-8")
+            with self._lines.open("a", encoding="utf-8") as file:
+                file.write(lines)
         except OSError as error:
-            raise NotAllowed(
-                f"{path} cannot be written: {error.strerror}",
-                "free space or permission there, and resume the run",
-            ) from error
+            raise _unwritten(self._lines, error) from error
+        self._replace(self._shown, f"# Step {step}\n\n" + markdown(rows))
+
+    def _replace(self, path: Path, text: str) -> None:
+        """Write a file in one go: whoever is killed meanwhile leaves the old one."""
+        part = path.with_suffix(".part")
+        try:
+            part.write_text(text, encoding="utf-8")
+            os.replace(part, path)
+        except OSError as error:
+            raise _unwritten(path, error) from error
+
+
+def _unwritten(path: Path, error: OSError) -> NotAllowed:
+    return NotAllowed(
+        f"{path} cannot be written: {error.strerror}",
+        "free space or permission there, and resume the run",
+    )
 
 
 def markdown(rows: Sequence[SampleRow]) -> str:

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from nlhf.errors import Unsupported
+from nlhf.errors import InvalidProblem, Unsupported
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,6 +75,29 @@ def causal_parts(module: nn.Module) -> CausalParts:
         _check(inner, parts)
         _KNOWN[inner] = True
     return parts
+
+
+def require_known_tokens(rows: torch.Tensor, config: object) -> None:
+    """Refuse tokens that have no embedding: a device can only stop at them, without a word.
+
+    Args:
+        rows: Tokens of shape ``(row, token)``.
+        config: Of the model; nothing is checked if it tells no size of the vocabulary.
+
+    Raises:
+        InvalidProblem: Naming the row and the token.
+    """
+    known = getattr(config, "vocab_size", None)
+    if known is None:
+        return
+    wrong = ((rows < 0) | (rows >= known)).nonzero()
+    if len(wrong):
+        row, place = (int(i) for i in wrong[0])
+        raise InvalidProblem(
+            f"token {place} of row {row} is {int(rows[row, place])}, and the model knows the "
+            f"tokens 0 to {known - 1}",
+            "use the tokenizer that the model was trained with",
+        )
 
 
 def _unwrapped(module: Any) -> Any:

@@ -11,7 +11,7 @@ from transformers.cache_utils import Cache, DynamicCache
 
 from nlhf.errors import InvalidProblem, Unsupported
 from nlhf.lm.sequences.cache import PreallocatedLayer, preallocated
-from nlhf.lm.sequences.parts import CausalParts, causal_parts
+from nlhf.lm.sequences.parts import CausalParts, causal_parts, require_known_tokens
 
 
 class Reader:
@@ -30,7 +30,8 @@ class Reader:
         pad: The token that fills.
 
     Raises:
-        InvalidProblem: A prompt is empty, or prompt and response exceed the model's context.
+        InvalidProblem: A prompt is empty or has a token that the model does not know, or prompt
+            and response exceed the model's context.
         Unsupported: The model keeps no keys and values, or cannot tell positions of prompts of
             different lengths.
     """
@@ -63,6 +64,7 @@ class Reader:
         tokens = torch.full((len(prompts), width), pad, dtype=torch.long)
         for row, (start, prompt) in enumerate(zip(starts, prompts, strict=True)):
             tokens[row, start : start + len(prompt)] = torch.as_tensor(prompt)
+        require_known_tokens(tokens, self._config)
         first, count = torch.tensor([starts, lengths], device=device)[:, :, None]
         places = torch.arange(width + limit, device=device)
         prompt = (places >= first) & (places < first + count)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 
 from nlhf.errors import InvalidProblem
-from nlhf.lm.sequences.parts import CausalParts
+from nlhf.lm.sequences.parts import CausalParts, require_known_tokens
 
 
 class RightPadded:
@@ -55,7 +55,22 @@ class RightPadded:
         self._before = starts[self._rows] + self._positions - 1
 
     def states(self, parts: CausalParts) -> Float[torch.Tensor, "position width"]:
-        """Return the hidden states that predict the targets."""
+        """Return the hidden states that predict the targets.
+
+        Raises:
+            InvalidProblem: If a row exceeds the model's context, or a token its vocabulary.
+        """
+        config = getattr(parts.body, "config", None)
+        context = getattr(config, "max_position_embeddings", None)
+        width = self._sequences.shape[1]
+        if context is not None and width > context:
+            row = int(self._mask.sum(dim=1).argmax())
+            raise InvalidProblem(
+                f"prompt and response of row {row} have {width} tokens, the model's context "
+                f"{context}",
+                "shorten the prompts or the responses",
+            )
+        require_known_tokens(self._sequences, config)
         device = next(parts.body.parameters()).device
         output = parts.body(
             input_ids=self._sequences.to(device),

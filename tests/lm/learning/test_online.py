@@ -185,6 +185,14 @@ def test_labels_become_votes_and_questions_without_an_answer_become_none():
     assert len(labelled(first, second, lambda a, b, s: np.zeros(4), Stream(0))) == 4
 
 
+def test_a_simulated_judge_does_not_vote_on_what_is_no_preference():
+    model = small_model()
+    first = as_rows(model.sample(model.reference, PROMPTS, 1, Stream(0)))
+    oracle = oracle_of(lambda a, b: np.array([0.5, np.nan]).reshape(2, 1, 1))
+    with pytest.raises(InvalidData, match=r"row 1.*nan, not a probability"):
+        oracle(first, first, Stream(0))
+
+
 def test_bad_answers_are_named_and_nothing_is_asked_in_vain():
     model = small_model()
     first = as_rows(model.sample(model.reference, PROMPTS, 1, Stream(0)))

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from nlhf.lm.draws import Enumerated, Sampled
+from nlhf.lm.engine import Engine
 from nlhf.lm.enumerate import Enumeration, TablePreference, TableReward
 from nlhf.lm.games import LanguageGame
 from nlhf.lm.payoffs import RewardPayoff
@@ -178,6 +179,51 @@ def test_gradients_of_drawn_responses_average_to_the_exact_one():
     error = np.std(found, ddof=1) / np.sqrt(len(found))
     assert abs(np.mean(found) - float(expected.norm())) < 7.5 * error
     assert 2.0 * error < float(expected.norm()), "too noisy to tell"
+
+
+def test_a_uniform_policy_listed_in_full_has_the_exact_gradient_too():
+    # All weights are equal, as those of a sample: the leave-one-out factor would be 64/63.
+    model = tiny_model("llama")
+    with torch.no_grad():
+        model.module.lm_head.weight.zero_()
+    current = model.snapshot()
+    payoff, reward, anchors = step_of(model, current, moved(model, 2))
+    expected = exact_gradient(model, current, payoff, anchors)
+    PolicyGradient(Stream(0), ONE_STEP, EVERYTHING, audit=SELDOM).realise(model, reward, anchors)
+    assert relative(accumulated(model), -expected / 0.35) < EXACT["llama"]
+
+
+class _Half(Engine):
+    """One of two processes, told what both have in sum."""
+
+    def __init__(self, both: torch.Tensor | None = None) -> None:
+        self.both, self.said = both, torch.zeros(())
+
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        self.said = values
+        return values if self.both is None else self.both
+
+
+def test_single_responses_have_one_baseline_whatever_the_number_of_processes():
+    prompts = Prompts.of([[0, 1], [2], [1, 3], [3]])
+
+    def coefficients(rows, both=None):
+        engine = _Half(both)
+        model = tiny_model("llama", engine=engine)
+        table = np.random.default_rng(0).normal(size=(4, LEAVES))
+        chosen = prompts.take(rows)
+        payoff = RewardPayoff(chosen, (TableReward(table, VOCABULARY),), (1.0,))
+        seen = model.sample(model.reference, chosen, 1, Stream(0))
+        anchors = [(model.reference, 0.3)]
+        leaf = torch.zeros(seen.shape, dtype=torch.float64, requires_grad=True)
+        loss = surrogate(model, payoff, anchors, model.reference, seen)(leaf)
+        return torch.autograd.grad(loss, leaf)[0], engine.said
+
+    whole, _ = coefficients([0, 1, 2, 3])
+    both = coefficients([0, 1])[1] + coefficients([2, 3])[1]
+    parts = [coefficients(rows, both)[0] for rows in ([0, 1], [2, 3])]
+    assert torch.allclose(torch.cat(parts), whole, rtol=1e-12, atol=0.0)
+    assert abs(float(whole.sum())) < 1e-12
 
 
 def test_the_tokenwise_kl_estimator_is_seen_to_fail():

@@ -10,10 +10,13 @@ import torch
 
 from nlhf.algorithms.steps import Iterate
 from nlhf.errors import Damaged, InvalidData, NotAllowed
+from nlhf.lm.loading.adapters import LoraSettings, with_lora
+from nlhf.lm.model import LanguageModel
 from nlhf.lm.realisers.base import RealiserState
 from nlhf.lm.running.checkpoints import RunCheckpoints, Saved
 from nlhf.lm.strategies import Checkpoint
-from tests.lm.tiny import tiny_model
+from nlhf.streams import Stream
+from tests.lm.tiny import causal_module, tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -180,3 +183,23 @@ def test_no_file_is_a_pickle(model, tmp_path):
     assert kinds == {".json", ".safetensors"}
     manifest = json.loads((tmp_path / "step-00000001" / "manifest.json").read_text())
     assert len(manifest["files"]) == 4
+
+
+def adapted(base_weights: float) -> LanguageModel:
+    """Return a model with adapters, of which one number of the base is chosen."""
+    module = causal_module("gpt2", 0)
+    with torch.no_grad():
+        module.transformer.h[0].ln_1.weight[0] = base_weights
+    adapters = with_lora(module, LoraSettings(rank=1), Stream(0, ("adapters",)))
+    return LanguageModel(adapters, end=None, pad=0, limit=2)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_adapters_are_not_put_on_another_base_not_even_to_look_at_them(tmp_path):
+    model = adapted(1.0)
+    checkpoints(model, tmp_path).save(saved(model, 1))
+    same(checkpoints(adapted(1.0), tmp_path).newest(any_run=True), saved(model, 1))
+    other = checkpoints(adapted(1.5), tmp_path)
+    for any_run in (False, True):
+        with pytest.raises(NotAllowed, match="started from other weights"):
+            other.newest(any_run=any_run)

@@ -86,3 +86,9 @@ def test_an_unknown_precision_and_shards_of_one_process_are_refused(fresh_accele
         accelerated(mixed_precision="fp8")
     with pytest.raises(InvalidProblem, match="sharded over one process"):
         accelerated(cpu=True, sharded=True)
+
+
+def test_a_process_that_has_begun_in_one_precision_refuses_another(fresh_accelerator):
+    accelerated(mixed_precision="bf16", cpu=True)
+    with pytest.raises(InvalidProblem, match=r"mixed precision no .* has begun with others"):
+        accelerated(mixed_precision="no", cpu=True)

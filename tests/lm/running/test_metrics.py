@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nlhf.errors import InvalidProblem
+from nlhf.errors import InvalidProblem, NotAllowed
 from nlhf.lm.engine import Engine
 from nlhf.lm.running.metrics import METRICS, MetricsFile, pooled_mean, read_metrics
 from nlhf.lm.running.samples import SampleRow, SampleTables, markdown
@@ -57,6 +57,22 @@ def test_pooled_means_are_means_over_all_prompts():
 
     assert pooled_mean(Engine(), 0.5, 0.1, 7) == pytest.approx((0.5, 0.1))
     assert pooled_mean(Two(), 0.5, 0.1, 7) == pytest.approx((0.5, 0.1 / 2**0.5))
+
+
+def test_earlier_tables_survive_a_resumed_run_whatever_separators_they_hold(tmp_path, monkeypatch):
+    tables = SampleTables(tmp_path, 0)
+    tables.add(1, [SampleRow(0, "a", "b\u2028c\x85d", "")])
+    before = (tmp_path / "samples.jsonl").read_bytes()
+    SampleTables(tmp_path, 1)
+    assert (tmp_path / "samples.jsonl").read_bytes() == before
+
+    def full(*arguments, encoding):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(tmp_path), "write_text", full)
+    with pytest.raises(NotAllowed, match="No space left"):
+        SampleTables(tmp_path, 1)
+    assert (tmp_path / "samples.jsonl").read_bytes() == before
 
 
 def test_tables_of_samples_are_kept_to_read_and_survive_bars_and_line_ends(tmp_path):

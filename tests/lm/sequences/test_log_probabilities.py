@@ -17,11 +17,14 @@ from transformers import (
 )
 
 from nlhf.errors import InvalidProblem, Unsupported
+from nlhf.lm.responses import Prompts
 from nlhf.lm.sequences.log_probabilities import (
     sequence_log_probabilities,
     token_log_probabilities,
 )
+from nlhf.streams import Stream
 from tests.lm.sequences.modules import ARCHITECTURES, PROMPTS, VOCABULARY, causal
+from tests.lm.tiny import tiny_model
 
 TEMPERATURE = 0.7
 LENGTHS = torch.tensor([4, 1, 6, 2])
@@ -197,6 +200,18 @@ def test_modules_that_are_not_a_body_and_a_head_are_refused():
     config.pad_token_id = 0
     with pytest.raises(Unsupported, match="no output embedding"):
         scored(GPT2ForSequenceClassification(config))
+
+
+def test_rows_beyond_the_context_and_tokens_beyond_the_vocabulary_are_named():
+    model = tiny_model("gpt2")
+    long, known = torch.zeros((2, 20), dtype=torch.long), torch.tensor([3, 20])
+    with pytest.raises(InvalidProblem, match="row 1 have 21 tokens, the model's context 16"):
+        sequence_log_probabilities(model.module, [[0], [0]], long, known)
+    strange = torch.tensor([[0, 1], [2, 4]])
+    with pytest.raises(InvalidProblem, match=r"token 2 of row 1 is 4, and .* tokens 0 to 3"):
+        sequence_log_probabilities(model.module, [[0], [0]], strange, torch.tensor([2, 2]))
+    with pytest.raises(InvalidProblem, match="token 1 of row 0 is 9"):
+        model.sample(model.reference, Prompts.of([[0, 9]]), 1, Stream(0))
 
 
 def test_prompts_that_are_empty_or_missing_are_named():
