@@ -274,7 +274,7 @@ def _pairs(votes: Votes) -> Int[np.ndarray, "vote"]:
     """Return a number of the pair that every vote is about, whichever came first."""
     a, b = _items(votes)
     every = sum(len(ids) for ids in votes.responses)
-    return np.minimum(a, b) * every + np.maximum(a, b)
+    return np.asarray(np.minimum(a, b) * every + np.maximum(a, b))
 
 
 def _questions(votes: Votes) -> Int[np.ndarray, "vote"]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -74,6 +75,6 @@ def fitted(
         def mean(logs: torch.Tensor, batch: Responses = batch) -> torch.Tensor:
             return loss(batch, logs) / size
 
-        value, _ = optimiser.descend(lambda b=batch, f=mean: model.accumulate(b, f))
+        value, _ = optimiser.descend(partial(model.accumulate, batch, mean))
         losses.append(value)
     return Fitted(model.snapshot(), tuple(losses))

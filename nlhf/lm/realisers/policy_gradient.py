@@ -1,6 +1,7 @@
 """Proximal steps by policy gradient, with the gradient of the KL between whole responses."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
@@ -90,7 +91,7 @@ class PolicyGradient:
             stream = record.here("responses").child(step)
             seen = self.draws.responses(model, current, payoff.prompts, stream)
             ascent = objective(model, payoff, anchors, current, seen)
-            taken.append(optimiser.descend(lambda s=seen, a=ascent: model.accumulate(s, a)))
+            taken.append(optimiser.descend(partial(model.accumulate, seen, ascent)))
             current = model.present(f"{record.count}.{step}")
         return record.finish(model, payoff, anchors, taken)
 
