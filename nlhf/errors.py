@@ -7,6 +7,24 @@ derives from the closest standard exception, so `except ValueError` keeps workin
 
 from typing import Any
 
+__all__ = [
+    "Approximate",
+    "ContractBroken",
+    "Damaged",
+    "Degenerate",
+    "HypothesisViolated",
+    "InvalidData",
+    "InvalidProblem",
+    "MissingExtra",
+    "NlhfError",
+    "NlhfWarning",
+    "NotAllowed",
+    "NotCertified",
+    "SolverFailed",
+    "Unnormalised",
+    "Unsupported",
+]
+
 
 class NlhfError(Exception):
     """Base class of all errors raised by `nlhf`.

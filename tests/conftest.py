@@ -7,13 +7,14 @@ The checks make numerical tests two to three times as long. Without them run tes
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from jaxtyping import install_import_hook
 
-import tests.runtime_types  # noqa: F401  named by the hook below
+from tests.runtime_types import next_test  # the hook below names its module
 
 if "NLHF_UNCHECKED" not in os.environ:
     install_import_hook("nlhf", "tests.runtime_types.checked")
@@ -41,6 +42,25 @@ settings.register_profile(
     report_multiple_bugs=False,
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+collect_ignore = []
+"""What cannot even be read here; the summary says so."""
+
+if find_spec("torch") is None:
+    collect_ignore = ["lm", "training", "cli/test_train_command.py"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was left out as a whole."""
+    if collect_ignore:
+        left_out = ", ".join(f"tests/{name}" for name in collect_ignore)
+        terminalreporter.write_line(f"NOT RUN, as torch is not installed: {left_out}")
+
+
+def pytest_runtest_setup() -> None:
+    """Have the types of the first calls of every function checked in each test."""
+    next_test()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -3,7 +3,8 @@
 Import hooks write `@jaxtyping.jaxtyped(typechecker=...)` over every function. That decorator binds
 the arguments of every call and checks them twice, before the call and again with what it returns.
 Here its name stands for one that does the same by public parts at a third of the cost: beartype
-checks arguments and result once, where `jaxtyped("context")` remembers the sizes of the axes.
+checks arguments and result once, where `jaxtyped("context")` remembers the sizes of the axes. In
+every test the first `CHECKED` calls of a function are checked: an iteration repeats itself.
 """
 
 import dataclasses
@@ -20,6 +21,17 @@ from beartype import BeartypeConf, beartype
 checked = beartype(conf=BeartypeConf(is_pep484_tower=True, violation_type=jaxtyping.TypeCheckError))
 _jaxtyped = jaxtyping.jaxtyped
 _axes = _jaxtyped("context")
+
+CHECKED = 10
+"""Calls of every function that are checked in one test."""
+
+_test = 0
+
+
+def next_test() -> None:
+    """Check the next calls of every function anew."""
+    global _test
+    _test += 1
 
 
 def jaxtyped(thing: Any = None, *, typechecker: Callable[[Any], Any]) -> Any:
@@ -40,12 +52,16 @@ def jaxtyped(thing: Any = None, *, typechecker: Callable[[Any], Any]) -> Any:
 
 def _within_axes(function: Callable[..., Any], typechecker: Callable[[Any], Any]) -> Any:
     strict: Callable[..., Any] | None = None
+    seen, left = -1, 0
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        nonlocal strict
-        if jaxtyping.config.jaxtyping_disable:
+        nonlocal strict, seen, left
+        if seen != _test:
+            seen, left = _test, CHECKED
+        if left == 0 or jaxtyping.config.jaxtyping_disable:
             return function(*args, **kwargs)
+        left -= 1
         if strict is None:  # most of what one run imports it never calls
             strict = typechecker(function)
         with _axes:

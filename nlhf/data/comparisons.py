@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nlhf.data.parquet import read_columns
+from nlhf.data.json_lines import parse_json_lines
+from nlhf.data.parquet import read_rows
 from nlhf.data.records import ANONYMOUS, Columns, Origin, assemble
 from nlhf.data.text import container_of, listed, quoted, read_text
 from nlhf.data.votes import Votes
@@ -121,27 +122,10 @@ def _is_message(value: object) -> bool:
 
 
 def _read_jsonl(path: str | Path) -> _Rows:
-    # Lines end at \n only: JSON strings may contain the other characters that splitlines() cuts at.
-    numbered = enumerate(read_text(path).split("\n"), 1)
-    lines = [(number, line) for number, line in numbered if line.strip()]
-    numbers = [number for number, _ in lines]
-    rows = [_parse(line, f"{path}, line {number}", number == numbers[-1]) for number, line in lines]
-    return _Rows(rows, Origin(str(path), lambda index: f"line {numbers[index]}"))
-
-
-def _parse(line: str, where: str, last: bool) -> object:
-    try:
-        value: object = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        cut = "; it is the last line: the file may be cut" if last else ""
-        raise InvalidData(
-            f"{where}: not JSON ({error}): {quoted(line)}{cut}",
-            "write one complete JSON object per line; fetch a cut file again",
-        ) from error
-    return value
+    rows, lines = parse_json_lines(read_text(path), path)
+    return _Rows(rows, Origin(str(path), lambda index: f"line {lines[index]}"))
 
 
 def _read_parquet(path: str | Path) -> _Rows:
-    columns = read_columns(path, (*FIELDS, GROUP))
-    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    rows = read_rows(path, (*FIELDS, GROUP))
     return _Rows(rows, Origin(str(path), lambda index: f"row {index} (counted from 0)"))

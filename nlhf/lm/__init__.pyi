@@ -55,8 +55,8 @@ from .model import LanguageModel as LanguageModel
 from .realisers.base import Blending as Blending
 from .realisers.optimisation import Optimisation as Optimisation
 from .realisers.policy_gradient import PolicyGradient as PolicyGradient
-from .realisers.record import Audit as Audit
 from .realisers.regression import PairwiseRegression as PairwiseRegression
+from .realisers.trained import Audit as Audit
 from .recipes import recipe_names as recipe_names
 from .recipes import write_recipe as write_recipe
 from .responses import Prompts as Prompts

@@ -8,7 +8,7 @@ from jaxtyping import Float64
 from nlhf.results import Bound, Knows, Units
 
 CONFIDENCE = 0.95
-_QUANTILE = 1.959963984540054
+QUANTILE = 1.959963984540054
 """Of the standard normal distribution at (1 + CONFIDENCE)/2."""
 
 
@@ -38,7 +38,7 @@ def mean_estimate(
     if count == 1:
         return Bound(value, Knows.INTERVAL, units, -math.inf, math.inf, CONFIDENCE)
     variance = (weights * (values - means[:, None]) ** 2).sum(dim=1) / (count - 1)
-    width = _QUANTILE * float(variance.sum().sqrt()) / len(values)
+    width = QUANTILE * float(variance.sum().sqrt()) / len(values)
     return Bound(value, Knows.INTERVAL, units, value - width, value + width, CONFIDENCE)
 
 

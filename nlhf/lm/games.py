@@ -8,12 +8,12 @@ from nlhf.games.tabular import checked_temperature
 from nlhf.lm.draws import Draws, Sampled
 from nlhf.lm.judges.base import PreferenceModel, RewardModel
 from nlhf.lm.model import LanguageModel
-from nlhf.lm.payoffs import ComparisonPayoff, ResponsePayoff, RewardPayoff
+from nlhf.lm.payoffs import ComparisonPayoff, RewardPayoff
 from nlhf.lm.realisers.base import Realiser
 from nlhf.lm.responses import Prompts
 from nlhf.lm.space import LanguageSpace
 from nlhf.lm.strategies import Checkpoint, Strategy
-from nlhf.protocols import Evaluation, Prox
+from nlhf.protocols import Evaluation
 from nlhf.results import Profile
 from nlhf.streams import Stream
 
@@ -22,13 +22,13 @@ _LOOKS = 32
 
 
 class ModelGame:
-    """What games on a language model share: prompts, the reference, and its proximal steps.
+    """What games on a language model share: prompts, the reference, and proximal steps.
 
     Attributes:
         model: Where strategies are played and trained.
         prompts: All prompts.
-        temperatures: τ, in payoff units.
-        spaces: The strategies of the player.
+        temperatures: τ of every player, in payoff units.
+        spaces: The strategies of every player.
         exact_steps: Always `False`: a realiser fits, and reports how well.
     """
 
@@ -53,7 +53,6 @@ class ModelGame:
         self.temperatures: tuple[float, ...] = (checked_temperature(temperature),)
         space = LanguageSpace(model, realiser, prompts, Sampled(_LOOKS), Stream(0, ("looks",)))
         self.spaces: tuple[Any, ...] = (space,)
-        self.last: Prox[Strategy] | None = None
 
     @property
     def reference(self) -> Checkpoint:
@@ -80,18 +79,23 @@ class ModelGame:
         evaluation: Evaluation[Any] | None,
         anchors: Sequence[tuple[Profile[Any], float]],
     ) -> Profile[Any]:
-        """Return the realised proximal step, the reference among the anchors."""
-        payoff: ResponsePayoff | None = None if evaluation is None else evaluation.payoffs[0]
-        pulls = [(profile[0], strength) for profile, strength in anchors]
-        self.last = self.spaces[0].prox(payoff, [*pulls, (self.reference, self.temperature)])
-        return (self.last.strategy,)
+        """Return each player's proximal step, where the player starts among its anchors."""
+        steps = []
+        for i, (space, own) in enumerate(zip(self.spaces, self.start(), strict=True)):
+            payoff = None if evaluation is None else evaluation.payoffs[i]
+            pulls = [(profile[i], strength) for profile, strength in anchors]
+            steps.append(space.prox(payoff, [*pulls, (own, self.temperatures[i])]).strategy)
+        return tuple(steps)
 
     def mixture(self, weighted: Sequence[tuple[Profile[Any], float]]) -> Profile[Any]:
-        """Return the strategy that plays each with its normalised weight."""
-        return (self.spaces[0].mixture([(profile[0], weight) for profile, weight in weighted]),)
+        """Return the profile in which every player mixes with these normalised weights."""
+        return tuple(
+            space.mixture([(profile[i], weight) for profile, weight in weighted])
+            for i, space in enumerate(self.spaces)
+        )
 
     def start(self) -> Profile[Any]:
-        """Return the reference."""
+        """Return what every player is pulled towards: the reference."""
         return (self.reference,)
 
     def as_profile(self, strategies: object) -> NoReturn:

@@ -18,7 +18,7 @@ from nlhf.lm.enumerate import Enumeration
 from nlhf.lm.games import ModelGame
 from nlhf.lm.judges.base import RewardModel, checked_rewards
 from nlhf.lm.model import LanguageModel
-from nlhf.lm.payoffs import ResponsePayoff, RewardPayoff
+from nlhf.lm.payoffs import RewardPayoff
 from nlhf.lm.realisers.base import Realiser
 from nlhf.lm.responses import Prompts, Responses
 from nlhf.protocols import Evaluation
@@ -179,8 +179,7 @@ class LanguageMaxMinGame(ModelGame):
         weights = responses.weights.cpu().numpy()
         means = np.einsum("xr,uxr->ux", weights, self.each_reward(responses))
         sums = (means + self._offset_table[:, columns]).sum(axis=1)
-        total = self.model.engine.total(torch.as_tensor([*sums, float(len(columns))]))
-        found = np.asarray(total.cpu().numpy(), dtype=np.float64)
+        found = np.array(self.model.engine.totals([*sums, float(len(columns))]))
         return np.asarray(found[:-1] / found[-1])
 
     def each_reward(self, responses: Responses) -> Float64[np.ndarray, "group prompt response"]:
@@ -191,31 +190,6 @@ class LanguageMaxMinGame(ModelGame):
         """
         every = [checked_rewards(r.rewards(responses), responses) for r in self.rewards]
         return np.stack(every)
-
-    def prox(
-        self,
-        evaluation: Evaluation[Any] | None,
-        anchors: Sequence[tuple[Profile[Any], float]],
-    ) -> Profile[Any]:
-        """Return each player's proximal step: the policy's realised, the groups' exact.
-
-        The reference and the proportions are among the anchors.
-        """
-        payoff: ResponsePayoff | None = None if evaluation is None else evaluation.payoffs[0]
-        pulls = [(profile[0], strength) for profile, strength in anchors]
-        self.last = self.spaces[0].prox(payoff, [*pulls, (self.reference, self.temperatures[0])])
-        group_payoff = None if evaluation is None else evaluation.payoffs[1]
-        group_pulls = [(profile[1], strength) for profile, strength in anchors]
-        centre = (self.ambiguity.centre, self.temperatures[1])
-        moved = self.spaces[1].prox(group_payoff, [*group_pulls, centre])
-        return (self.last.strategy, moved.strategy)
-
-    def mixture(self, weighted: Sequence[tuple[Profile[Any], float]]) -> Profile[Any]:
-        """Return the profile in which both players mix with these normalised weights."""
-        return tuple(
-            space.mixture([(profile[i], weight) for profile, weight in weighted])
-            for i, space in enumerate(self.spaces)
-        )
 
     def start(self) -> Profile[Any]:
         """Return the reference and the proportions."""

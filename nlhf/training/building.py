@@ -9,8 +9,9 @@ import numpy as np
 from nlhf.algorithms.published import ALGORITHMS, Average
 from nlhf.errors import InvalidData
 from nlhf.lm.draws import Draws, Sampled
-from nlhf.lm.engine import Engine, accelerated
+from nlhf.lm.engine import Engine
 from nlhf.lm.games import LanguageGame, ModelGame, RewardGame
+from nlhf.lm.launch import accelerated
 from nlhf.lm.loading.adapters import LoraSettings, with_lora
 from nlhf.lm.loading.datasets import read_prompts
 from nlhf.lm.loading.memory import MemorySettings, explained_memory
@@ -22,8 +23,8 @@ from nlhf.lm.model import LanguageModel
 from nlhf.lm.realisers.base import Blending, Realiser
 from nlhf.lm.realisers.optimisation import Optimisation
 from nlhf.lm.realisers.policy_gradient import PolicyGradient
-from nlhf.lm.realisers.record import Audit
 from nlhf.lm.realisers.regression import PairwiseRegression
+from nlhf.lm.realisers.trained import Audit
 from nlhf.lm.responses import Prompts
 from nlhf.protocols import Algorithm
 from nlhf.streams import Stream

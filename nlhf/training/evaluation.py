@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from nlhf.lm.estimates import kl_estimate
+from nlhf.lm.estimates import QUANTILE, kl_estimate
 from nlhf.lm.games import LanguageGame, RewardGame
 from nlhf.lm.judges.texts import prompt_texts, response_texts
 from nlhf.lm.maxmin import LanguageMaxMinGame
@@ -14,8 +14,6 @@ from nlhf.lm.running.samples import SampleRow
 from nlhf.lm.strategies import Strategy
 from nlhf.streams import Stream
 from nlhf.training.building import Run
-
-_QUANTILE = 1.959963984540054
 
 
 def evaluated(
@@ -80,7 +78,7 @@ def _mean(run: Run, values: np.ndarray) -> tuple[float, float]:
     if count < 2:
         return mean, math.inf
     variance = max(second / count - mean**2, 0.0) * count / (count - 1)
-    return mean, _QUANTILE * math.sqrt(variance / count)
+    return mean, QUANTILE * math.sqrt(variance / count)
 
 
 def _table(run: Run, own: Responses, other: Responses, samples: int) -> list[SampleRow]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -18,6 +17,7 @@ from nlhf.lm.running.export import export_policy
 from nlhf.lm.running.folders import remove_folder
 from nlhf.lm.running.metrics import MetricsFile, finite_metrics, read_metrics
 from nlhf.lm.running.samples import SampleTables
+from nlhf.lm.running.texts import replace_text
 from nlhf.lm.strategies import Strategy
 from nlhf.results import Profile
 from nlhf.training.building import Run, built
@@ -221,9 +221,7 @@ class _Training:
         if not self._main:
             return None
         said = {"folder": str(self._config.folder.absolute()), "sections": sections(self._config)}
-        part = self._folder / f".part-{CONFIG}"
-        part.write_text(json.dumps(said, indent=1), encoding="utf-8")
-        os.replace(part, self._folder / CONFIG)
+        replace_text(self._folder / CONFIG, json.dumps(said, indent=1))
         tensorboard = self._config.run.tensorboard
         metrics = MetricsFile(self._folder, after, tensorboard=tensorboard)
         return metrics, SampleTables(self._folder, after)

@@ -8,8 +8,8 @@ from typing import Any
 
 from nlhf.data.records import Origin
 from nlhf.errors import InvalidData, NlhfError
-from nlhf.lm.engine import accelerated
 from nlhf.lm.evaluation import EvaluationPlan, EvaluationRow, EvaluationTable, Measure, Player
+from nlhf.lm.launch import accelerated
 from nlhf.lm.loading.chat import Message, Text
 from nlhf.lm.loading.datasets import PromptData, read_prompts
 from nlhf.lm.loading.pretrained import context_length, dtype_named

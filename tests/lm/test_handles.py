@@ -13,7 +13,7 @@ from nlhf.lm.model import LanguageModel
 from nlhf.lm.payoffs import RewardPayoff
 from nlhf.lm.realisers.optimisation import Optimisation
 from nlhf.lm.realisers.policy_gradient import PolicyGradient
-from nlhf.lm.realisers.record import Audit
+from nlhf.lm.realisers.trained import Audit
 from nlhf.lm.strategies import Checkpoint
 from nlhf.streams import Stream
 from tests.lm.tiny import (

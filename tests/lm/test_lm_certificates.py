@@ -19,8 +19,8 @@ from nlhf.lm.enumerate import Enumeration, TablePreference
 from nlhf.lm.games import LanguageGame
 from nlhf.lm.realisers.optimisation import Optimisation
 from nlhf.lm.realisers.policy_gradient import PolicyGradient
-from nlhf.lm.realisers.record import Audit
 from nlhf.lm.realisers.regression import PairwiseRegression
+from nlhf.lm.realisers.trained import Audit
 from nlhf.results import Bound, Knows, Units
 from nlhf.streams import Stream
 from tests.lm.tiny import PROMPTS, VOCABULARY, intransitive, moved, tiny_model

@@ -18,8 +18,8 @@ from nlhf.lm.enumerate import Enumeration, TableReward
 from nlhf.lm.maxmin import LanguageMaxMinGame, exact_maxmin
 from nlhf.lm.realisers.optimisation import Optimisation
 from nlhf.lm.realisers.policy_gradient import PolicyGradient
-from nlhf.lm.realisers.record import Audit
 from nlhf.lm.realisers.regression import PairwiseRegression
+from nlhf.lm.realisers.trained import Audit
 from nlhf.spaces.ambiguity import KLBall
 from nlhf.spaces.policy import Policy
 from nlhf.streams import Stream

@@ -60,8 +60,7 @@ def fit_dpo(
         return -logsigmoid(temperature * difference)
 
     _require_positive(temperature)
-    data = _pairs(model, chosen, rejected)
-    loss = _of_pairs(model, pair_loss)
+    data, loss = _pairs(model, chosen, rejected), _of_pairs(model, pair_loss)
     return fitted(model, data, loss, optimisation, stream, prompts_per_step, start)
 
 
@@ -106,8 +105,7 @@ def fit_ipo(
         return (difference - 1.0 / (2.0 * temperature)) ** 2
 
     _require_positive(temperature)
-    data = _pairs(model, chosen, rejected)
-    loss = _of_pairs(model, pair_loss)
+    data, loss = _pairs(model, chosen, rejected), _of_pairs(model, pair_loss)
     return fitted(model, data, loss, optimisation, stream, prompts_per_step, start)
 
 

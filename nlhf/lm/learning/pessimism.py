@@ -1,6 +1,5 @@
 """Learning from a fixed data set, wary of where it says little: the offline pessimistic variant."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from nlhf.lm.games import ModelGame
 from nlhf.lm.judges.base import PreferenceModel, checked_preferences
 from nlhf.lm.learning.online import UncertainPreference
 from nlhf.lm.model import LanguageModel
-from nlhf.lm.payoffs import ComparisonPayoff, ResponsePayoff
+from nlhf.lm.payoffs import ComparisonPayoff
 from nlhf.lm.realisers.base import Realiser
 from nlhf.lm.responses import Prompts, Responses
 from nlhf.lm.space import LanguageSpace
@@ -166,27 +165,6 @@ class PessimisticGame(ModelGame):
                 ComparisonPayoff(((1.0, adversary),), self.preference, _as_answered),
                 ComparisonPayoff(((1.0, main),), self._reversed, _as_answered),
             )
-        )
-
-    def prox(
-        self,
-        evaluation: Evaluation[Any] | None,
-        anchors: Sequence[tuple[Profile[Any], float]],
-    ) -> Profile[Any]:
-        """Return each player's realised proximal step, the reference among the anchors."""
-        steps = []
-        for i, space in enumerate(self.spaces):
-            payoff: ResponsePayoff | None = None if evaluation is None else evaluation.payoffs[i]
-            pulls = [(profile[i], strength) for profile, strength in anchors]
-            steps.append(space.prox(payoff, [*pulls, (self.reference, self.temperatures[i])]))
-        self.last = steps[0]
-        return tuple(step.strategy for step in steps)
-
-    def mixture(self, weighted: Sequence[tuple[Profile[Any], float]]) -> Profile[Any]:
-        """Return the profile in which both mix with these normalised weights."""
-        return tuple(
-            space.mixture([(profile[i], weight) for profile, weight in weighted])
-            for i, space in enumerate(self.spaces)
         )
 
     def start(self) -> Profile[Any]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 
+from nlhf.data.json_lines import parse_json_lines
+from nlhf.data.parquet import read_rows
 from nlhf.data.records import Origin
-from nlhf.data.text import listed, quoted, read_bytes, read_text
+from nlhf.data.text import listed, quoted, read_text
 from nlhf.errors import InvalidData, MissingExtra
 from nlhf.lm.loading.chat import Conversation, Message, Text
 
@@ -161,9 +163,8 @@ def read_table(source: str | Path, *, subset: str | None = None, split: str = "t
     path = Path(source)
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        return _checked(
-            _parquet(path), Origin(str(path), lambda row: f"row {row} (counted from 0)")
-        )
+        origin = Origin(str(path), lambda row: f"row {row} (counted from 0)")
+        return _checked(read_rows(path), origin)
     if suffix in SUFFIXES:
         text = read_text(path)
         return _list(text, path) if text.lstrip().startswith("[") else _lines(text, path)
@@ -184,37 +185,8 @@ def _list(text: str, path: Path) -> Table:
 
 
 def _lines(text: str, path: Path) -> Table:
-    records, lines = [], []
-    # Not splitlines: JSON text may hold other separators, such as U+2028, as they are.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            records.append(json.loads(line))
-        except ValueError as error:
-            raise InvalidData(
-                f"{path}, line {number}: not JSON ({error})",
-                "write one record a line; a file that ends within a record is cut",
-            ) from error
-        lines.append(number)
+    records, lines = parse_json_lines(text, path)
     return _checked(records, Origin(str(path), lambda row: f"line {lines[row]}"))
-
-
-def _parquet(path: Path) -> list[Record]:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingExtra.of("pyarrow", "data") from error
-    content = read_bytes(path)
-    try:
-        records: list[Record] = parquet.read_table(pyarrow.BufferReader(content)).to_pylist()
-    except (pyarrow.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-        raise InvalidData(
-            f"{path}: not a readable Parquet file ({error})",
-            "write it again with a Parquet writer; fetch a cut file again",
-        ) from error
-    return records
 
 
 def _from_hub(name: str, subset: str | None, split: str) -> Table:

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float64
 
 from nlhf.lm.draws import Draws
-from nlhf.lm.estimates import CONFIDENCE, kl_estimate, mean_estimate
+from nlhf.lm.estimates import CONFIDENCE, QUANTILE, kl_estimate, mean_estimate
 from nlhf.lm.model import LanguageModel
 from nlhf.lm.payoffs import ResponsePayoff
 from nlhf.lm.realisers.base import Anchors, Report
@@ -49,7 +49,7 @@ def residual_of(
     value, prompts = float(halves.mean()), len(halves)
     if count == 1 or prompts == 1:
         return Bound(value, Knows.INTERVAL, Units.NATS, 0.0, float("inf"), CONFIDENCE)
-    width = 1.96 * float(halves.std()) / prompts**0.5
+    width = QUANTILE * float(halves.std()) / prompts**0.5
     return Bound(
         value, Knows.INTERVAL, Units.NATS, max(0.0, value - width), value + width, CONFIDENCE
     )

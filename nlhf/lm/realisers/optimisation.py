@@ -91,7 +91,7 @@ class Optimiser:
         """
         model, parameters = self.model, list(self.model.trainable().values())
         self._adam.zero_grad(set_to_none=True)
-        loss = float(model.engine.total(torch.tensor(gradient(), dtype=torch.float64)))
+        (loss,) = model.engine.totals([gradient()])
         model.engine.synchronise(parameters)
         norm = model.engine.clip(parameters, self._settings.clip)
         if not (math.isfinite(loss) and math.isfinite(norm)):

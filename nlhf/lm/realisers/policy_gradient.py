@@ -1,6 +1,5 @@
 """Proximal steps by policy gradient, with the gradient of the KL between whole responses."""
 
-from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -12,20 +11,17 @@ from nlhf.lm.realisers.audit import target
 from nlhf.lm.realisers.base import (
     Anchors,
     Blending,
-    RealiserState,
-    Report,
-    blended,
     starting_point,
 )
 from nlhf.lm.realisers.optimisation import Optimisation
-from nlhf.lm.realisers.record import Audit, Record
+from nlhf.lm.realisers.trained import Audit, TrainedRealiser
 from nlhf.lm.responses import Responses
 from nlhf.lm.strategies import Checkpoint, Strategy
 from nlhf.protocols import Prox
 from nlhf.streams import Stream
 
 
-class PolicyGradient:
+class PolicyGradient(TrainedRealiser):
     r"""Climb the objective of the proximal step by its score-function gradient.
 
     .. math:: J(\theta) = E_{\pi_\theta}[g] - \sum_i \tau_i KL(\pi_\theta\|\pi_i), \qquad
@@ -59,49 +55,28 @@ class PolicyGradient:
         audit: Audit | None = None,
         blending: Blending | None = None,
     ) -> None:
-        self.draws: Draws = Sampled(4) if draws is None else draws
-        self.blending = Blending() if blending is None else blending
-        self._record = Record(
+        super().__init__(
             stream,
             Optimisation(steps=1) if optimisation is None else optimisation,
-            Audit() if audit is None else audit,
+            Sampled(4) if draws is None else draws,
+            audit,
+            blending,
         )
 
-    @property
-    def reports(self) -> Sequence[Report]:
-        """What was measured of the steps since the last `restore`, oldest first."""
-        return self._record.reports
-
-    def realise(
-        self, model: LanguageModel, payoff: ResponsePayoff | None, anchors: Anchors
+    def _train(
+        self, model: LanguageModel, payoff: ResponsePayoff, anchors: Anchors
     ) -> Prox[Strategy]:
-        """Return the strategy after the gradient steps, or the mixture if there is no payoff.
-
-        Raises:
-            HypothesisViolated: If no anchor is a checkpoint to train from.
-            NotAllowed: If a loss or a gradient is not finite.
-        """
-        if payoff is None:
-            return blended(anchors, self.blending)
-        record, start = self._record, starting_point(anchors)
+        start = starting_point(anchors)
         model.begin(start)
-        optimiser = record.optimiser(model)
+        optimiser = self._optimiser_of(model)
         taken, current = [], start
-        for step in range(record.optimisation.steps):
-            stream = record.here("responses").child(step)
+        for step in range(self.optimisation.steps):
+            stream = self._here("responses").child(step)
             seen = self.draws.responses(model, current, payoff.prompts, stream)
             ascent = objective(model, payoff, anchors, current, seen)
             taken.append(optimiser.descend(partial(model.accumulate, seen, ascent)))
-            current = model.present(f"{record.count}.{step}")
-        return record.finish(model, payoff, anchors, taken)
-
-    def state(self) -> RealiserState:
-        """Return what the next steps depend on."""
-        return self._record.state()
-
-    def restore(self, model: LanguageModel, state: RealiserState) -> None:
-        """Go on from a state."""
-        self._record.restore(model, state)
+            current = model.present(f"{self._count}.{step}")
+        return self._finish(model, payoff, anchors, taken)
 
 
 class _Surrogate:

@@ -1,7 +1,5 @@
 """Proximal steps by pairwise regression of log-ratios on differences of payoff."""
 
-from collections.abc import Sequence
-
 import torch
 
 from nlhf.lm.draws import Draws, Sampled
@@ -12,13 +10,10 @@ from nlhf.lm.realisers.base import (
     UNKNOWN,
     Anchors,
     Blending,
-    RealiserState,
-    Report,
-    blended,
     starting_point,
 )
 from nlhf.lm.realisers.optimisation import Optimisation
-from nlhf.lm.realisers.record import Audit, Record
+from nlhf.lm.realisers.trained import Audit, TrainedRealiser
 from nlhf.lm.responses import joined
 from nlhf.lm.strategies import Strategy
 from nlhf.protocols import Prox
@@ -26,7 +21,7 @@ from nlhf.results import Bound
 from nlhf.streams import Stream
 
 
-class PairwiseRegression:
+class PairwiseRegression(TrainedRealiser):
     r"""Fit the proximal point by least squares on pairs of responses.
 
     With :math:`\log\pi^+(y) = \sum_i (\tau_i/\tau)\log\pi_i(y) + g(y)/\tau - \log Z` the
@@ -65,42 +60,28 @@ class PairwiseRegression:
         audit: Audit | None = None,
         blending: Blending | None = None,
     ) -> None:
-        self.draws: Draws = Sampled(16) if draws is None else draws
-        self.reference_draws = reference_draws
-        self.held_out = held_out
-        self.blending = Blending() if blending is None else blending
-        self._record = Record(
+        super().__init__(
             stream,
             Optimisation() if optimisation is None else optimisation,
-            Audit() if audit is None else audit,
+            Sampled(16) if draws is None else draws,
+            audit,
+            blending,
         )
+        self.reference_draws = reference_draws
+        self.held_out = held_out
 
-    @property
-    def reports(self) -> Sequence[Report]:
-        """What was measured of the steps since the last `restore`, oldest first."""
-        return self._record.reports
-
-    def realise(
-        self, model: LanguageModel, payoff: ResponsePayoff | None, anchors: Anchors
+    def _train(
+        self, model: LanguageModel, payoff: ResponsePayoff, anchors: Anchors
     ) -> Prox[Strategy]:
-        """Return the fitted strategy, or without a payoff the geometric mixture.
-
-        Raises:
-            HypothesisViolated: If no anchor is a checkpoint to train from.
-            NotAllowed: If a loss or a gradient is not finite.
-        """
-        if payoff is None:
-            return blended(anchors, self.blending)
-        record = self._record
-        parts = [self.draws.responses(model, anchors[0][0], payoff.prompts, record.here("pairs"))]
+        parts = [self.draws.responses(model, anchors[0][0], payoff.prompts, self._here("pairs"))]
         if self.reference_draws is not None:
-            where = record.here("reference pairs")
+            where = self._here("reference pairs")
             parts.append(
                 self.reference_draws.responses(model, model.reference, payoff.prompts, where)
             )
         seen = joined(parts)
         aim = target(model, payoff, anchors, seen)
-        prompts = float(model.engine.total(torch.tensor(float(len(seen.prompts)))))
+        prompts = float(model.engine.total_count(len(seen.prompts)))
 
         def loss(logs: torch.Tensor) -> torch.Tensor:
             difference = logs - aim
@@ -108,27 +89,19 @@ class PairwiseRegression:
             return (seen.weights * (difference - mean) ** 2).sum() / prompts
 
         model.begin(starting_point(anchors))
-        optimiser = record.optimiser(model)
+        optimiser = self._optimiser_of(model)
         taken = [
             optimiser.descend(lambda: model.accumulate(seen, loss))
-            for _ in range(record.optimisation.steps)
+            for _ in range(self.optimisation.steps)
         ]
-        held_out = self._held_out(model, payoff, anchors) if record.due() else UNKNOWN
-        return record.finish(model, payoff, anchors, taken, held_out)
-
-    def state(self) -> RealiserState:
-        """Return what the next steps depend on."""
-        return self._record.state()
-
-    def restore(self, model: LanguageModel, state: RealiserState) -> None:
-        """Go on from a state."""
-        self._record.restore(model, state)
+        held_out = self._held_out(model, payoff, anchors) if self._due() else UNKNOWN
+        return self._finish(model, payoff, anchors, taken, held_out)
 
     def _held_out(self, model: LanguageModel, payoff: ResponsePayoff, anchors: Anchors) -> Bound:
         """Return half the variance of log π − log π⁺ on responses that were not fitted on."""
         if self.held_out is None:
             return UNKNOWN
-        stream = self._record.here("held out")
+        stream = self._here("held out")
         kept = self.held_out.responses(model, anchors[0][0], payoff.prompts, stream)
         difference = model.present_log_probabilities(kept) - target(model, payoff, anchors, kept)
         return residual_of(difference, kept)

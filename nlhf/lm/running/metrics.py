@@ -2,16 +2,14 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from nlhf.errors import InvalidProblem, MissingExtra, NotAllowed
+from nlhf.errors import InvalidProblem, MissingExtra
 from nlhf.lm.engine import Engine
+from nlhf.lm.running.texts import append_text, replace_text
 
 METRICS: Mapping[str, str] = {
     "step": "steps of the algorithm taken, this one included",
@@ -66,12 +64,7 @@ class MetricsFile:
         self.path = folder / "metrics.jsonl"
         self._board: Any = _board(folder / "tensorboard", after) if tensorboard else None
         kept = [row for row in read_metrics(self.path) if row["step"] <= after]
-        part = self.path.with_suffix(".part")
-        try:
-            part.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-            os.replace(part, self.path)
-        except OSError as error:
-            raise _unwritten(self.path, error) from error
+        replace_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Append a row; values that are not finite numbers are left out.
@@ -85,11 +78,7 @@ class MetricsFile:
             if base not in METRICS:
                 raise InvalidProblem(f"the metric {name} has no definition", "add it to METRICS")
         finite = finite_metrics(row)
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(finite) + "\n")
-        except OSError as error:
-            raise _unwritten(self.path, error) from error
+        append_text(self.path, json.dumps(finite) + "\n")
         if self._board is not None:
             for name, value in finite.items():
                 for tag, number in _scalars(name, value):
@@ -139,13 +128,6 @@ def _board(folder: Path, after: int) -> Any:
     return SummaryWriter(str(folder), purge_step=after + 1)
 
 
-def _unwritten(path: Path, error: OSError) -> NotAllowed:
-    return NotAllowed(
-        f"{path} cannot be written: {error.strerror}",
-        "free space or permission there, and resume the run",
-    )
-
-
 def pooled_mean(engine: Engine, mean: float, width: float, count: int) -> tuple[float, float]:
     """Return the mean over the prompts of all processes, with half its interval.
 
@@ -155,6 +137,5 @@ def pooled_mean(engine: Engine, mean: float, width: float, count: int) -> tuple[
         width: Half its interval.
         count: How many prompts they are.
     """
-    sums = torch.tensor([count, count * mean, (count * width) ** 2], dtype=torch.float64)
-    total, first, second = engine.total(sums).tolist()
+    total, first, second = engine.totals([count, count * mean, (count * width) ** 2])
     return first / total, math.sqrt(second) / total

@@ -1,12 +1,11 @@
 """Tables of samples, to read: what the policy and the reference say to a few prompts."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from nlhf.errors import NotAllowed
+from nlhf.lm.running.texts import append_text, replace_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class SampleTables:
             # Not splitlines: responses may hold other separators, such as U+2028, as they are.
             rows = self._lines.read_text(encoding="utf-8").split("\n")
             kept = [row + "\n" for row in rows if _step(row) <= after]
-            self._replace(self._lines, "".join(kept))
+            replace_text(self._lines, "".join(kept))
 
     def add(self, step: int, rows: Sequence[SampleRow]) -> None:
         """Append a table.
@@ -51,28 +50,8 @@ class SampleTables:
         lines = "".join(
             json.dumps({"step": step, **asdict(row)}, ensure_ascii=False) + "\n" for row in rows
         )
-        try:
-            with self._lines.open("a", encoding="utf-8") as file:
-                file.write(lines)
-        except OSError as error:
-            raise _unwritten(self._lines, error) from error
-        self._replace(self._shown, f"# Step {step}\n\n" + markdown(rows))
-
-    def _replace(self, path: Path, text: str) -> None:
-        """Write a file in one go: whoever is killed meanwhile leaves the old one."""
-        part = path.with_suffix(".part")
-        try:
-            part.write_text(text, encoding="utf-8")
-            os.replace(part, path)
-        except OSError as error:
-            raise _unwritten(path, error) from error
-
-
-def _unwritten(path: Path, error: OSError) -> NotAllowed:
-    return NotAllowed(
-        f"{path} cannot be written: {error.strerror}",
-        "free space or permission there, and resume the run",
-    )
+        append_text(self._lines, lines)
+        replace_text(self._shown, f"# Step {step}\n\n" + markdown(rows))
 
 
 def markdown(rows: Sequence[SampleRow]) -> str:

@@ -15,7 +15,7 @@ from nlhf.lm.enumerate import TableReward
 from nlhf.lm.games import RewardGame
 from nlhf.lm.realisers.optimisation import Optimisation
 from nlhf.lm.realisers.policy_gradient import PolicyGradient
-from nlhf.lm.realisers.record import Audit
+from nlhf.lm.realisers.trained import Audit
 from nlhf.lm.responses import Responses
 from nlhf.streams import Stream
 from tests.lm.independent import accumulated

@@ -13,8 +13,8 @@ from nlhf.lm.judges.pairs import PreferencePairs
 from nlhf.lm.learning.best_of import as_rows
 from nlhf.lm.learning.online import Asking, OnlineRun, labelled, learn_online, oracle_of
 from nlhf.lm.realisers.optimisation import Optimisation
-from nlhf.lm.realisers.record import Audit
 from nlhf.lm.realisers.regression import PairwiseRegression
+from nlhf.lm.realisers.trained import Audit
 from nlhf.streams import Stream
 from tests.lm.tiny import PROMPTS, VOCABULARY, intransitive, moved, tiny_model
 

@@ -12,8 +12,8 @@ from nlhf.lm.enumerate import Enumeration, TablePreference
 from nlhf.lm.learning.pessimism import PessimisticGame, PessimisticPreference, Reversed
 from nlhf.lm.realisers.optimisation import Optimisation
 from nlhf.lm.realisers.policy_gradient import PolicyGradient
-from nlhf.lm.realisers.record import Audit
 from nlhf.lm.realisers.regression import PairwiseRegression
+from nlhf.lm.realisers.trained import Audit
 from nlhf.spaces.policy import Policy
 from nlhf.streams import Stream
 from tests.lm.tiny import PROMPTS, VOCABULARY, intransitive, moved, tiny_model

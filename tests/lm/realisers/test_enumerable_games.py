@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.enumerable_games import (
+from benchmarks.language.enumerable_games import (
     PROMPTS,
     EnumerableGame,
     intransitivity,
@@ -19,8 +19,8 @@ from nlhf.lm.enumerate import Enumeration, TablePreference
 from nlhf.lm.games import LanguageGame
 from nlhf.lm.realisers.optimisation import Optimisation
 from nlhf.lm.realisers.policy_gradient import PolicyGradient
-from nlhf.lm.realisers.record import Audit
 from nlhf.lm.realisers.regression import PairwiseRegression
+from nlhf.lm.realisers.trained import Audit
 from nlhf.streams import Stream
 from tests.lm.tiny import VOCABULARY, intransitive
 

@@ -14,8 +14,8 @@ from nlhf.lm.payoffs import RewardPayoff
 from nlhf.lm.realisers.optimisation import Optimisation
 from nlhf.lm.realisers.policy_gradient import PolicyGradient
 from nlhf.lm.realisers.policy_gradient import objective as surrogate
-from nlhf.lm.realisers.record import Audit
 from nlhf.lm.realisers.regression import PairwiseRegression
+from nlhf.lm.realisers.trained import Audit
 from nlhf.lm.responses import Prompts, Responses, uniform_weights
 from nlhf.streams import Stream
 from tests.lm.independent import (

@@ -5,7 +5,8 @@ import torch
 from accelerate.state import AcceleratorState
 
 from nlhf.errors import InvalidProblem
-from nlhf.lm.engine import Engine, _buckets, accelerated
+from nlhf.lm.engine import Engine, _buckets
+from nlhf.lm.launch import accelerated
 from nlhf.lm.responses import Prompts
 from nlhf.streams import Stream
 from tests.lm.tiny import moved, tiny_model

@@ -1,5 +1,7 @@
-"""What realisers that train keep: the optimiser, the count of steps, and the audits."""
+"""What realisers that train share: the optimiser, the count of steps, and the audits."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from nlhf.errors import HypothesisViolated
@@ -7,7 +9,7 @@ from nlhf.lm.draws import Draws, Sampled
 from nlhf.lm.model import LanguageModel
 from nlhf.lm.payoffs import ResponsePayoff
 from nlhf.lm.realisers.audit import audited
-from nlhf.lm.realisers.base import UNKNOWN, Anchors, RealiserState, Report
+from nlhf.lm.realisers.base import UNKNOWN, Anchors, Blending, RealiserState, Report, blended
 from nlhf.lm.realisers.optimisation import Optimisation, Optimiser
 from nlhf.lm.strategies import Strategy
 from nlhf.protocols import Prox
@@ -35,30 +37,65 @@ class Audit:
             raise HypothesisViolated(f"every is {self.every}", "pass a positive whole number")
 
 
-class Record:
-    """The memory of a realiser.
+class TrainedRealiser(ABC):
+    """A realiser that takes gradient steps, and remembers its optimiser between proximal steps.
 
     Args:
-        stream: Randomness of the realiser.
+        stream: Randomness of all its draws.
         optimisation: Gradient steps.
-        audit: How steps are measured.
+        draws: The responses that the steps are taken on.
+        audit: How steps are measured on the new strategy's own responses; by default each is.
+        blending: How steps without a payoff are played.
     """
 
-    def __init__(self, stream: Stream, optimisation: Optimisation, audit: Audit) -> None:
-        self.stream, self.optimisation, self.audit = stream, optimisation, audit
-        self.reports: list[Report] = []
-        self.count = 0
+    def __init__(
+        self,
+        stream: Stream,
+        optimisation: Optimisation,
+        draws: Draws,
+        audit: Audit | None,
+        blending: Blending | None,
+    ) -> None:
+        self.stream, self.optimisation, self.draws = stream, optimisation, draws
+        self.audit = Audit() if audit is None else audit
+        self.blending = Blending() if blending is None else blending
+        self._reports: list[Report] = []
+        self._count = 0
         self._optimiser: Optimiser | None = None
 
-    def here(self, name: str) -> Stream:
+    @property
+    def reports(self) -> Sequence[Report]:
+        """What was measured of the steps since the last `restore`, oldest first."""
+        return self._reports
+
+    def realise(
+        self, model: LanguageModel, payoff: ResponsePayoff | None, anchors: Anchors
+    ) -> Prox[Strategy]:
+        """Return the trained strategy, or without a payoff the geometric mixture.
+
+        Raises:
+            HypothesisViolated: If no anchor is a checkpoint to train from.
+            NotAllowed: If a loss or a gradient is not finite.
+        """
+        if payoff is None:
+            return blended(anchors, self.blending)
+        return self._train(model, payoff, anchors)
+
+    @abstractmethod
+    def _train(
+        self, model: LanguageModel, payoff: ResponsePayoff, anchors: Anchors
+    ) -> Prox[Strategy]:
+        """Return the strategy that the gradient steps of one proximal step lead to."""
+
+    def _here(self, name: str) -> Stream:
         """Return this step's randomness of a name."""
-        return self.stream.child(name, self.count)
+        return self.stream.child(name, self._count)
 
-    def due(self) -> bool:
+    def _due(self) -> bool:
         """Return whether this step is audited."""
-        return self.count % self.audit.every == 0
+        return self._count % self.audit.every == 0
 
-    def optimiser(self, model: LanguageModel) -> Optimiser:
+    def _optimiser_of(self, model: LanguageModel) -> Optimiser:
         """Return the optimiser of the model's weights, the same in every step.
 
         Raises:
@@ -73,7 +110,7 @@ class Record:
             )
         return self._optimiser
 
-    def finish(
+    def _finish(
         self,
         model: LanguageModel,
         payoff: ResponsePayoff,
@@ -91,32 +128,32 @@ class Record:
             held_out: The residual on held-out responses of the pair distribution.
         """
         strategy, residual = model.snapshot(), UNKNOWN
-        if self.due():
+        if self._due():
             report = audited(
                 model,
                 strategy,
                 payoff,
                 anchors,
                 self.audit.draws,
-                self.here("audit"),
+                self._here("audit"),
                 held_out,
-                self.count,
+                self._count,
                 tuple(loss for loss, _ in taken),
                 tuple(norm for _, norm in taken),
             )
-            self.reports.append(report)
+            self._reports.append(report)
             residual = report.residual
-        self.count += 1
+        self._count += 1
         return Prox(strategy, residual)
 
     def state(self) -> RealiserState:
         """Return what the next steps depend on."""
         if self._optimiser is None:
-            return RealiserState(self.count, 0, {})
-        return self._optimiser.state(self.count)
+            return RealiserState(self._count, 0, {})
+        return self._optimiser.state(self._count)
 
     def restore(self, model: LanguageModel, state: RealiserState) -> None:
         """Go on from a state."""
-        self.reports.clear()
-        self.count = state.count
-        self.optimiser(model).restore(state)
+        self._reports.clear()
+        self._count = state.count
+        self._optimiser_of(model).restore(state)
