@@ -8,11 +8,16 @@ import time
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from threadpoolctl import threadpool_info
 
-_PACKAGES = ("nlhf", "numpy", "scipy", "cvxpy", "clarabel", "pymdptoolbox")
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+_PACKAGES = ("nlhf", "numpy", "scipy", "cvxpy", "clarabel", "pymdptoolbox", "choix")
+LANGUAGE_PACKAGES = ("torch", "transformers", "accelerate", "peft")
+_SOURCES = ("nlhf", "benchmarks")
 
 
 @cache
@@ -22,23 +27,31 @@ def revision(root: Path) -> str:
     Two runs with the same answer measured the same code.
     """
     commit = _git(root, "rev-parse", "HEAD")
-    if not _git(root, "status", "--porcelain", "--", "nlhf", "benchmarks/*.py"):
+    # An asterisk of git's matches slashes too: sources at any depth count.
+    if not _git(root, "status", "--porcelain", "--", *(f"{name}/*.py" for name in _SOURCES)):
         return commit
     digest = hashlib.sha256()
-    for path in sorted([*(root / "nlhf").rglob("*.py"), *(root / "benchmarks").glob("*.py")]):
-        digest.update(path.read_bytes())
+    for name in _SOURCES:
+        for path in sorted((root / name).rglob("*.py")):
+            digest.update(f"{path.relative_to(root)}\n".encode())
+            digest.update(path.read_bytes())
     return f"{commit}+{digest.hexdigest()[:12]}"
 
 
-def provenance(root: Path) -> dict[str, Any]:
-    """Return what a row says of its origin; `dirty` means that no commit holds the sources."""
+def provenance(root: Path, *packages: str) -> dict[str, Any]:
+    """Return what a row says of its origin; `dirty` means that no commit holds the sources.
+
+    Args:
+        root: Of the checkout.
+        packages: Distributions whose versions matter besides those of the solvers and their peers.
+    """
     measured = revision(root)
     return {
         "revision": measured,
         "dirty": "+" in measured,
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in _PACKAGES},
+        "versions": {name: _version(name) for name in (*_PACKAGES, *packages)},
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cores": os.cpu_count(),
@@ -49,6 +62,19 @@ def provenance(root: Path) -> dict[str, Any]:
             if library["user_api"] == "blas"
         ),
     }
+
+
+def write_origin(file: TextIO, root: Path, *packages: str) -> None:
+    """Write the origin as comment lines, before a table."""
+    origin = provenance(root, *packages)
+    for name in ("revision", "time", "python", "versions", "cpu"):
+        file.write(f"# {name}: {origin[name]}\n")
+
+
+def commit_of(root: Path, name: str) -> str:
+    """Return the commit that git knows by a name, or nothing."""
+    found = _git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+    return "" if found == "no git history" else found
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -1,76 +1,47 @@
-"""Run a suite: append a row per method and case to a results file, skipping what is there."""
+"""Run suites: append a row per method and case to a results file, skipping what is there."""
 
-import json
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import ROOT, measure, methods_of
-from benchmarks.provenance import provenance, revision
-from benchmarks.suites import SUITES, Case, key
+from benchmarks.cases import Case, Study, key, methods_of
+from benchmarks.found import Found
+from benchmarks.measure import measure
+from benchmarks.processes import FOLDER
+from benchmarks.provenance import LANGUAGE_PACKAGES, RESULTS, ROOT, provenance, revision
+from benchmarks.rows import Row, append_rows, read_rows
+from benchmarks.suites import cases_of
 
-RESULTS = ROOT / "benchmarks" / "results"
+FOLDERS = {False: RESULTS, True: ROOT / "build" / "bench-smoke"}
+"""Where full and smoke runs write unless told otherwise: what the latter measure means nothing."""
 Tell = Callable[[str, int, int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the results.
-
-    Attributes:
-        key: Hash of the case, all fields included.
-        suite: The suite that it was run for.
-        kind: The class of the case in `suites`.
-        instance: The case in words.
-        case: Its fields, the seed among them.
-        method: What was run.
-        status: ``ok``, ``failed``, ``absent``, or what the method says of itself.
-        message: Why it failed.
-        numbers: The measurements, units in the names.
-        load: Load averages over the last minute, before and after.
-        provenance: Revision, versions, machine, time.
-    """
-
-    key: str
-    suite: str
-    kind: str
-    instance: str
-    case: dict[str, Any]
-    method: str
-    status: str
-    message: str
-    numbers: dict[str, Any]
-    load: tuple[float, float]
-    provenance: dict[str, Any]
-
-
-def read_rows(folder: Path) -> list[Row]:
-    """Return all rows of a results folder, oldest first."""
-    path = folder / "rows.jsonl"
-    if not path.exists():
-        return []
-    return [Row(**json.loads(line)) for line in path.read_text().splitlines() if line]
-
-
-def run_suite(name: str, folder: Path, tell: Tell) -> Iterator[Row]:
+def run_suite(name: str, folder: Path, tell: Tell, *, smoke: bool = False) -> Iterator[Row]:
     """Measure what is missing at the present revision; yield each row once it is on disk.
 
     A case is measured again as a whole if a method is missing: ratios are side by side.
 
     Args:
-        name: A key of `suites.SUITES`.
-        folder: Where ``rows.jsonl`` lies; made if it does not exist.
+        name: A key of `suites.SUITES`, or ``smoke`` or ``full`` for all of them.
+        folder: Where ``rows.jsonl`` lies, and the tables of studies; made if it does not exist.
         tell: Called with the instance, the number of cases done and the number of all.
+        smoke: Measure the small cases.
     """
-    cases = SUITES[name]
+    yield from run_cases(name, cases_of(name, smoke), folder, tell)
+
+
+def run_cases(name: str, cases: Sequence[Case], folder: Path, tell: Tell) -> Iterator[Row]:
+    """Do what `run_suite` does for given cases; `name` is what rows say was asked for."""
     folder.mkdir(parents=True, exist_ok=True)
+    os.environ[FOLDER] = str(folder.resolve())
     here = revision(ROOT)
     have = {
         (row.key, row.method)
         for row in read_rows(folder)
-        if row.provenance["revision"] == here and row.status != "absent"
+        if row.provenance["revision"] == here and row.status not in ("absent", "failed")
     }
     for number, case in enumerate(cases):
         tell(case.instance, number, len(cases))
@@ -81,7 +52,8 @@ def run_suite(name: str, folder: Path, tell: Tell) -> Iterator[Row]:
 
 
 def _append(suite: str, case: Case, folder: Path) -> Iterator[Row]:
-    origin = provenance(ROOT)
+    packages = LANGUAGE_PACKAGES if isinstance(case, Study) and case.needs else ()
+    origin = provenance(ROOT, *packages)
     rows = [
         Row(
             key=key(case),
@@ -89,24 +61,23 @@ def _append(suite: str, case: Case, folder: Path) -> Iterator[Row]:
             kind=type(case).__name__,
             instance=case.instance,
             case=asdict(case),
-            method=found.method,
-            status=found.status,
-            message=found.message,
-            numbers=dict(found.numbers),
-            load=found.load,
-            provenance=origin,
+            method=one.found.method,
+            status=one.found.status,
+            message=one.found.message,
+            numbers=dict(one.found.numbers),
+            load=one.load,
+            provenance=_with_versions(origin, one.found),
         )
-        for found in measure(case)
+        for one in measure(case)
     ]
-    # One write for the whole case: an interrupted run leaves whole cases only.
-    with (folder / "rows.jsonl").open("a") as lines:
-        lines.write("".join(json.dumps(asdict(row)) + "\n" for row in rows))
+    append_rows(folder, rows)
     yield from rows
 
 
-def _first(row: Row) -> str:
-    """Return the method that ratios are to: the first named, or the bare expression."""
-    return str(row.case.get("methods", ("bare",))[0])
+def _with_versions(origin: Mapping[str, Any], found: Found) -> dict[str, Any]:
+    """Return the origin with the versions of packages that ran under another interpreter."""
+    there = found.numbers.get("versions", {})
+    return {**origin, "versions": {**origin["versions"], **there}}
 
 
 def describe(row: Row) -> str:
@@ -115,10 +86,12 @@ def describe(row: Row) -> str:
     parts = [f"{row.instance}: {row.method}"]
     if "seconds" in numbers:
         parts.append(f"{numbers['seconds']:.3g} s")
+    if "processor_seconds" in numbers:
+        parts.append(f"({numbers['processor_seconds']:.3g} s of the processor)")
     if numbers.get("scaled"):
         parts.append(f"(scaled from {numbers['contexts_measured']} contexts)")
-    if "times_the_first" in numbers and row.method != (first := _first(row)):
-        parts.append(f"= {numbers['times_the_first']:.3g} x {first}")
+    if "times_the_first" in numbers and row.method != numbers["first"]:
+        parts.append(f"= {numbers['times_the_first']:.3g} x {numbers['first']}")
     if "run_times_the_run_of_the_first" in numbers:
         parts.append(
             f"({numbers['seconds_to_construct']:.3g} s to construct, "
@@ -138,15 +111,3 @@ def describe(row: Row) -> str:
     if row.status != "ok":
         parts.append(f"[{row.status}] {row.message}".strip())
     return " ".join(parts)
-
-
-def main(arguments: list[str]) -> int:
-    """Run ``python -m benchmarks.run SUITE [FOLDER]``; `nlhf bench` does the same."""
-    folder = Path(arguments[1]) if len(arguments) > 1 else RESULTS
-    for row in run_suite(arguments[0], folder, lambda *_: None):
-        print(describe(row), flush=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

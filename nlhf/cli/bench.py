@@ -1,78 +1,90 @@
 """`nlhf bench`: measured comparisons, from a checkout."""
 
-import importlib
 import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import tyro
 
-import nlhf
+from nlhf.cli.checkout import checkout_module
 from nlhf.cli.progress import stages
-from nlhf.errors import NotAllowed, Unsupported
-
-_MARKS = ("benchmarks/run.py", "benchmarks/suites.py", "nlhf/__init__.py")
+from nlhf.errors import NotAllowed
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Measure the solvers against cvxpy, extragradient and pygambit; needs a checkout.
+    """Measure time, memory and accuracy beside other packages, and run the studies.
 
-    Appends one row per method and case to rows.jsonl, with commit, versions and machine; what is
-    there for the same commit is not measured again. Exit code 0, or 1 if a measurement failed.
+    Needs a checkout. Appends one row per method and case to rows.jsonl, with commit, versions and
+    machine; what is there for the same commit is not measured again. Packages that are not there
+    are rows that say so. Exit code 0, or 1 if a measurement failed or, with --compare, if
+    something got slower.
     """
 
-    suite: tyro.conf.Positional[str]
-    """quick (a few seconds), targets, sizes, batches, memory, mdp, steps, maxmin, raters, or full:
-    all but quick, a quarter of an hour. Set NLHF_PYGAMBIT_PYTHON to an interpreter that has
-    pygambit to include it."""
+    suite: tyro.conf.Positional[str] = ""
+    """A suite or a study, smoke for all of them at a size that takes minutes, or full for all.
+    Without, they are listed. NLHF_PYGAMBIT_PYTHON, NLHF_PEERS_PYTHON and NLHF_TRL_PYTHON name
+    interpreters that have pygambit, OpenSpiel, QuantEcon and Nashpy, and TRL 1.13."""
+    smoke: bool = False
+    """Measure the small cases of the suite: that it runs, not how fast."""
     out: Path | None = None
-    """Folder of the results; by default benchmarks/results of the checkout."""
+    """Folder of the results; by default benchmarks/results of the checkout, and build/bench-smoke
+    for the small cases."""
+    compare: tuple[str, str] | None = None
+    """Two runs, each a folder, a file of rows, or a revision that rows of --out name: what got
+    slower from the first to the second, by ratios to other methods within each run."""
+    threshold: float = 0.1
+    """By what part of its time something must have got slower to be called slower."""
+    false_alarms: float = 0.05
+    """The share of false ones among what is called slower or faster, at most."""
     json: bool = False
-    """Print every new row as one line of JSON instead of one line of text."""
+    """Print JSON: every new row as a line, or the whole comparison."""
 
     def run(self) -> int:
-        """Run what is missing of the suite, print each new row, return the exit code."""
-        benchmarks = _checkout_module("benchmarks.run")
-        if self.suite not in benchmarks.SUITES:
+        """Measure what is missing, compare, or list; return the exit code."""
+        if self.compare is not None:
+            return self._compare(*self.compare)
+        suites = checkout_module("benchmarks.suites", "nlhf bench")
+        if not self.suite:
+            for name, suite in suites.SUITES.items():
+                print(f"{name:18}{suite.minutes:5.1f} min  {suite.about}")
+            return 0
+        known = (*suites.SUITES, "smoke", "full")
+        if self.suite not in known:
             raise NotAllowed(
-                f"there is no suite {self.suite!r}", f"choose from: {', '.join(benchmarks.SUITES)}"
+                f"there is no suite {self.suite!r}", f"choose from: {', '.join(known)}"
             )
-        folder = self.out if self.out is not None else benchmarks.RESULTS
+        return self._measure(suites.minutes_of(self.suite, self.smoke))
+
+    def _measure(self, minutes: float) -> int:
+        benchmarks = checkout_module("benchmarks.run", "nlhf bench")
+        small = self.smoke or self.suite == "smoke"
+        folder = self.out or (benchmarks.FOLDERS[small])
+        print(f"about {minutes:.0f} minutes on two quiet cores", file=sys.stderr)
         failed = measured = 0
         with stages() as progress:
 
             def tell(instance: str, done: int, total: int) -> None:
                 progress("cases", done, total)
 
-            for row in benchmarks.run_suite(self.suite, folder, tell):
+            for row in benchmarks.run_suite(self.suite, folder, tell, smoke=small):
                 measured += 1
                 failed += row.status == "failed"
-                print(json.dumps(asdict(row)) if self.json else benchmarks.describe(row))
+                line = json.dumps(asdict(row)) if self.json else benchmarks.describe(row)
+                print(line, flush=True)
+        if self.suite == "full":
+            checkout_module("benchmarks.report", "nlhf bench").write(folder)
         print(f"{measured} new rows in {folder / 'rows.jsonl'}", file=sys.stderr)
         return 1 if failed else 0
 
-
-def _checkout_module(name: str) -> Any:
-    """Import a module of the checkout that the current directory lies in."""
-    here = Path.cwd().resolve()
-    for root in (here, *here.parents):
-        if all((root / mark).is_file() for mark in _MARKS):
-            break
-    else:
-        raise Unsupported(
-            f"{here} is not inside a checkout: benchmarks/ is not part of the installed package",
-            "git clone the repository, change into it, and run nlhf bench there",
-        )
-    sys.path.insert(0, str(root))
-    module = importlib.import_module(name)
-    for imported in (module, nlhf):
-        if root not in Path(str(imported.__file__)).resolve().parents:
+    def _compare(self, before: str, after: str) -> int:
+        if self.suite:
             raise NotAllowed(
-                f"{imported.__name__} comes from {imported.__file__}, not from {root}: the rows "
-                "would name the wrong sources",
-                "install the checkout with pip install -e . and run nlhf bench in it",
+                f"{self.suite!r} and --compare are given",
+                "measure first, then compare what was measured",
             )
-    return module
+        comparing = checkout_module("benchmarks.comparing.command", "nlhf bench")
+        found = comparing.compare(before, after, self.out, self.threshold, self.false_alarms)
+        print(json.dumps(asdict(found)) if self.json else comparing.table(found))
+        return 1 if found.slower else 0

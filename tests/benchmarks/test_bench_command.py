@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import run
-from benchmarks.suites import Comparison, Startup
+from benchmarks import suites
+from benchmarks.cases import Comparison, Startup
+from benchmarks.suites import Suite
 from nlhf.cli.bench import Bench
 from nlhf.errors import NotAllowed, Unsupported
 
@@ -24,7 +25,9 @@ def search_path(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def small_suites(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = Startup("import no_such_module", repeats=1)
-    monkeypatch.setattr(run, "SUITES", {"good": (CASE,), "bad": (CASE, broken)})
+    of = {"good": (CASE,), "bad": (CASE, broken)}
+    found = {name: Suite(name, cases, cases[:1], 0.1) for name, cases in of.items()}
+    monkeypatch.setattr(suites, "SUITES", found)
 
 
 def test_outside_a_checkout_it_says_what_to_do(
@@ -32,7 +35,7 @@ def test_outside_a_checkout_it_says_what_to_do(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(Unsupported, match="git clone"):
-        Bench("quick").run()
+        Bench("targets").run()
 
 
 def test_in_another_checkout_than_the_installed_one_it_refuses(
@@ -44,7 +47,7 @@ def test_in_another_checkout_than_the_installed_one_it_refuses(
         path.touch()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(NotAllowed, match="wrong sources"):
-        Bench("quick").run()
+        Bench("targets").run()
 
 
 @pytest.mark.usefixtures("small_suites")

@@ -1,12 +1,12 @@
 """The headline study: its family is the stated one, its policies are what they are called."""
 
-import csv
 from dataclasses import asdict, fields
 
 import numpy as np
 import pytest
 
-from benchmarks.headline import (
+from benchmarks.provenance import ROOT
+from benchmarks.studies.headline import (
     BANDS,
     MINORITIES,
     PAIRS,
@@ -15,8 +15,8 @@ from benchmarks.headline import (
     pooled_reward,
     tastes,
 )
-from benchmarks.headline_report import report
-from benchmarks.measure import ROOT
+from benchmarks.studies.headline_report import report
+from benchmarks.tables import read_rows
 
 
 @pytest.fixture(scope="module")
@@ -74,18 +74,17 @@ def test_the_report_has_a_row_for_every_split_and_band(some):
 
 
 def stored() -> list[Outcome]:
-    with (ROOT / "benchmarks/results/headline.csv").open() as file:
-        return [
-            Outcome(
-                **{
-                    field.name: row[field.name] == "True"
-                    if field.type is bool
-                    else field.type(row[field.name])
-                    for field in fields(Outcome)
-                }
-            )
-            for row in csv.DictReader(file)
-        ]
+    return [
+        Outcome(
+            **{
+                field.name: row[field.name] == "True"
+                if field.type is bool
+                else field.type(row[field.name])
+                for field in fields(Outcome)
+            }
+        )
+        for row in read_rows(ROOT / "benchmarks/results/headline.csv")
+    ]
 
 
 def is_of_the_claim(one: Outcome) -> bool:

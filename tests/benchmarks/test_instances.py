@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.instances import (
+from benchmarks.solvers.instances import (
     FAMILIES,
     NEAR_DETERMINISTIC,
     REFERENCES,

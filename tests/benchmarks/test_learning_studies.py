@@ -6,32 +6,30 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import learning_offline, learning_online
-from benchmarks.learning_families import FAMILIES, problem
-from benchmarks.learning_offline import CoveragePoint, coverage_study
-from benchmarks.learning_online import RunPoint, Standing, queries_needed
-from benchmarks.learning_results import (
-    RESULTS,
+from benchmarks.provenance import RESULTS
+from benchmarks.studies import learning_offline, learning_online
+from benchmarks.studies.learning_families import FAMILIES, problem
+from benchmarks.studies.learning_offline import CoveragePoint, coverage_study
+from benchmarks.studies.learning_online import RunPoint, Standing, queries_needed
+from benchmarks.studies.learning_results import (
     Estimate,
     Measured,
     Summary,
     ratio_of_means,
-    read_table,
     slopes,
     summaries,
-    write_table,
 )
-from benchmarks.learning_unilateral import (
+from benchmarks.studies.learning_unilateral import (
     MARGIN,
     MODELS,
     unilateral,
     worst_gaps,
     wrong_probability,
 )
-from benchmarks.learning_unilateral import (
+from benchmarks.studies.learning_unilateral import (
     queries_needed as unilateral_queries,
 )
-from benchmarks.plot_learning import figure
+from benchmarks.tables import read_table, write_table
 from nlhf.analysis.sweeps import run_sweep
 from nlhf.learning.bandits import BanditSetting
 
@@ -203,10 +201,3 @@ def test_stored_estimates_are_of_the_stated_numbers_of_replicates():
     ratios = [one for one in stored if one.study == "queries"]
     assert {one.replicates for one in ratios} == {learning_online.INSTANCES} == {50}
     assert all(one.low <= one.value <= one.high for one in (*stored, *ratios))
-
-
-def test_the_picture_shows_every_study():
-    drawn = figure(RESULTS)
-    assert len(drawn.axes) == 6
-    assert all(axes.get_title(loc="left") and axes.lines for axes in drawn.axes)
-    assert (RESULTS / "learning.png").exists()

@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import mdp, run
-from benchmarks.mdp import PLANNERS, Plan, sparse_process
-from benchmarks.run import Row, run_suite
-from benchmarks.suites import MDPS, SUITES, Case, Planning, Sweeps
+from benchmarks import run
+from benchmarks.cases import Case, Planning, Sweeps
+from benchmarks.clock import Laps
+from benchmarks.rows import Row
+from benchmarks.run import run_cases
+from benchmarks.solvers import mdp
+from benchmarks.solvers.mdp import PLANNERS, Plan, sparse_process
+from benchmarks.suites import MDPS, SUITES, cases_of
 
 PLANS = Planning(40, 3, 4, 0.1, horizon=6, repeats=2)
 SWEEPS = Sweeps(200, 3, 4, 0.1, horizon=2, repeats=2)
@@ -21,17 +25,16 @@ def small_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mdp, "LARGE_COPY", 1000)
 
 
-def run_case(monkeypatch: pytest.MonkeyPatch, folder: Path, case: Case) -> dict[str, Row]:
-    monkeypatch.setattr(run, "SUITES", {"test": (case,)})
-    return {row.method: row for row in run_suite("test", folder, lambda *_: None)}
+def run_case(folder: Path, case: Case) -> dict[str, Row]:
+    return {row.method: row for row in run_cases("test", [case], folder, lambda *_: None)}
 
 
 def test_what_is_claimed_is_measured() -> None:
     assert Sweeps(100_000, 10, 10, 0.1) in MDPS
     assert any(isinstance(case, Planning) for case in MDPS)
-    assert set(MDPS) <= set(SUITES["full"])
-    for cases in SUITES.values():
-        for case in cases:
+    assert set(MDPS) <= set(cases_of("full", smoke=False))
+    for suite in SUITES.values():
+        for case in (*suite.full, *suite.smoke):
             if isinstance(case, Planning):
                 assert "hard" in case.methods
                 assert set(case.methods) <= set(PLANNERS)
@@ -46,11 +49,9 @@ def test_processes_have_distinct_successors_and_distributions() -> None:
     assert rewards.shape == (40, 3)
 
 
-def test_planners_agree_and_state_what_their_time_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_planners_agree_and_state_what_their_time_is(tmp_path: Path) -> None:
     pytest.importorskip("mdptoolbox")
-    rows = run_case(monkeypatch, tmp_path, PLANS)
+    rows = run_case(tmp_path, PLANS)
     assert [row.status for row in rows.values()] == ["ok"] * 3
     soft, hard, theirs = (rows[name].numbers for name in ("soft", "hard", "pymdptoolbox"))
     assert theirs["largest_difference_from_hard"] <= 1e-12
@@ -69,24 +70,23 @@ def test_control_a_fast_planner_with_wrong_values_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def hasty(case: Planning) -> Plan:
-        return Plan(1e-9, 1e-9, np.zeros((case.horizon + 1, case.states)))
+        lap = Laps([1e-9], [1e-9])
+        return Plan(lap, lap, np.zeros((case.horizon + 1, case.states)))
 
     monkeypatch.setattr(mdp, "PLANNERS", {**PLANNERS, "hasty": hasty})
-    rows = run_case(monkeypatch, tmp_path, replace(PLANS, methods=("soft", "hard", "hasty")))
+    rows = run_case(tmp_path, replace(PLANS, methods=("soft", "hard", "hasty")))
     assert rows["hasty"].numbers["largest_difference_from_hard"] > 0.1
 
 
 def test_an_absent_pymdptoolbox_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mdptoolbox.mdp", None)
-    rows = run_case(monkeypatch, tmp_path, PLANS)
+    rows = run_case(tmp_path, PLANS)
     assert rows["pymdptoolbox"].status == "absent"
     assert rows["soft"].status == rows["hard"].status == "ok"
 
 
-def test_the_bytes_of_a_sweep_are_those_it_cannot_do_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    row = run_case(monkeypatch, tmp_path, SWEEPS)["sweeps"]
+def test_the_bytes_of_a_sweep_are_those_it_cannot_do_without(tmp_path: Path) -> None:
+    row = run_case(tmp_path, SWEEPS)["sweeps"]
     numbers = row.numbers
     rows, entries = 200 * 3, 200 * 3 * 4
     assert numbers["bytes_per_sweep"] == entries * (8 + 4) + (rows + 1) * 4 + rows * 8 + 2 * 200 * 8

@@ -10,15 +10,15 @@ import pytest
 
 pytest.importorskip("torch")
 
-from benchmarks.movie_reviews import __main__ as command
-from benchmarks.movie_reviews.consensus import same_sentiment
-from benchmarks.movie_reviews.evaluation import Outcome, win_rates
-from benchmarks.movie_reviews.frontier import CANDIDATES, Candidates, fair_tilt, tilt
-from benchmarks.movie_reviews.plan import METHODS, SMOKE, Plan
-from benchmarks.movie_reviews.raters import Qualities, majority, vote
-from benchmarks.movie_reviews.report import Table, gain, loss, write
-from benchmarks.movie_reviews.sentences import Labelled, pieces, split
-from benchmarks.movie_reviews.sentiment import (
+from benchmarks.language.movie_reviews import __main__ as command
+from benchmarks.language.movie_reviews.consensus import same_sentiment
+from benchmarks.language.movie_reviews.evaluation import Outcome, win_rates
+from benchmarks.language.movie_reviews.frontier import CANDIDATES, Candidates, fair_tilt, tilt
+from benchmarks.language.movie_reviews.plan import METHODS, SMOKE, Plan
+from benchmarks.language.movie_reviews.raters import Qualities, majority, vote
+from benchmarks.language.movie_reviews.report import Table, gain, loss, write
+from benchmarks.language.movie_reviews.sentences import Labelled, pieces, split
+from benchmarks.language.movie_reviews.sentiment import (
     Sentiment,
     character_grams,
     fit_sentiment,
@@ -168,8 +168,8 @@ def test_a_small_run_measures_every_method_and_resumes_without_repeating_any(
     plan = replace(SMOKE, seeds=(1,), outer_steps=2, epochs=1)
     text = command.run(data, tmp_path, plan)
     assert all((tmp_path / "seed-1" / f"{method}.json").is_file() for method in METHODS)
-    monkeypatch.setattr("benchmarks.movie_reviews.methods._until_matched", None)
-    monkeypatch.setattr("benchmarks.movie_reviews.pretraining.loss_of", None)
+    monkeypatch.setattr("benchmarks.language.movie_reviews.methods._until_matched", None)
+    monkeypatch.setattr("benchmarks.language.movie_reviews.pretraining.loss_of", None)
     monkeypatch.setattr(command.Corpus, "nats_per_token", 0.0)
     again = command.run(data, tmp_path, plan)
     rows = [line for line in text.splitlines() if line.startswith("| 1 |")]

@@ -2,9 +2,8 @@
 
 import pytest
 
-from benchmarks.measure import ROOT
-from benchmarks.over_optimisation import MODELS, NATS, curves, report
-from benchmarks.provenance import provenance
+from benchmarks.provenance import ROOT, provenance
+from benchmarks.studies.over_optimisation import MODELS, NATS, curves, report
 
 
 def test_points_and_report_hold_every_model_and_divergence():

@@ -4,10 +4,9 @@ import math
 
 import pytest
 
-from benchmarks.measure import ROOT
-from benchmarks.provenance import provenance
-from benchmarks.reward_on_policy import CELLS, STREAM, rows
-from benchmarks.reward_on_policy_report import PUBLISHED, Findings, report
+from benchmarks.provenance import ROOT, provenance
+from benchmarks.studies.reward_on_policy import CELLS, STREAM, rows
+from benchmarks.studies.reward_on_policy_report import PUBLISHED, Findings, report
 from nlhf.learning.reward_on_policy import BanditFamily, Labeller, help_or_hurt, study_cell
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 import nlhf
-from benchmarks.environments import game
-from benchmarks.suites import Toy
+from benchmarks.cases import Toy
+from benchmarks.solvers.environments import game
 from nlhf.games.majority import majority_graph
 
 pytest.importorskip("gymnasium")

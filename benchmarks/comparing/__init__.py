@@ -1,0 +1,1 @@
+"""What got slower from one run to another."""

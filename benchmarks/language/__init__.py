@@ -1,0 +1,1 @@
+"""Studies and measurements on language models; they need the extra `lm`."""

@@ -1,0 +1,1 @@
+"""Studies of learning and alignment on finite problems, each computed from scratch."""
