@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nlhf
+from nlhf.algorithms.checkpoint import CheckpointFile, Identity
 from nlhf.algorithms.fingerprint import fingerprint
 from nlhf.errors import InvalidData, NotAllowed, Unsupported
 from tests.algorithms.games import CYCLE, ONE_PER_METHOD, SampledGame, family
@@ -107,6 +109,20 @@ def test_an_interrupted_run_loses_nothing(error, step, tmp_path, monkeypatch):
     assert asked[0] == str(step)
     np.testing.assert_array_equal(resumed.log_policy, whole.log_policy)
     assert told(resumed) == told(whole)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 2.5])
+def test_a_save_is_due_after_its_seconds_and_not_before(seconds, tmp_path, monkeypatch):
+    clock = SimpleNamespace(perf_counter=lambda: now)
+    monkeypatch.setattr("nlhf.algorithms.checkpoint.time", clock)
+    now = 100.0
+    identity = Identity.of(game(), game().start(), nlhf.MirrorDescent(), STREAM)
+    file = CheckpointFile(nlhf.Checkpoint(tmp_path / "run", seconds), identity)
+    assert file.due() == (seconds == 0.0)
+    now = 102.25
+    assert file.due() == (seconds == 0.0)
+    now = 102.5
+    assert file.due()
 
 
 def test_a_finished_run_goes_on_to_a_smaller_gap(tmp_path):

@@ -1,11 +1,13 @@
 """The loop: when it stops, what it tells, and where its randomness comes from."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 import nlhf
+from nlhf.algorithms.loop import iterate
 from nlhf.errors import Unsupported
 from nlhf.results import Stop
 from tests.algorithms.games import CYCLE, ONE_PER_METHOD, SampledGame, run
@@ -62,6 +64,38 @@ def test_a_stalled_run_had_its_patience():
     assert min(gaps[-30:]) > 0.998 * min(gaps[:-30])
     assert 30 < len(gaps) <= 121  # four times its patience: the transient is over in a quarter
     assert solution.trace.rows[-1].iteration == 7 * (len(gaps) - 1)
+
+
+@pytest.mark.parametrize(("peak", "judged"), [(1, 9), (2, 17), (3, 17), (4, 9)])
+def test_a_run_stalls_if_half_its_gaps_are_as_large_as_the_quarter_before(peak, judged):
+    # The gap is lowest at the start, so the patience of 8 is over with 9 gaps, with 17, and so on.
+    # A peak among the last 5 of 9, or before the 2 that precede these, says nothing of a fall.
+    real = nlhf.certify(WARM, WARM.start())
+    gaps = iter([1.0 if k == 0 else 9.0 if k == peak else 5.0 for k in range(40)])
+
+    def judge(profile):
+        value = next(gaps)
+        return replace(real, bound=replace(real.bound, value=value, low=value, high=value))
+
+    rule = nlhf.StopRule(gap=0.0, judge_every=1, patience=8)
+    run = iterate(WARM, nlhf.NashMD(1.0), judge, rule, nlhf.Stream(0))
+    assert run.stop is Stop.STALLED
+    assert len(run.trace.rows) == judged
+
+
+def test_patience_starts_again_where_the_gap_falls():
+    # The gap falls once, at the seventh of the certificates: idle for 8 with 15, for 24 with 31,
+    # and not before that is the quarter before the last half without the larger gaps.
+    real = nlhf.certify(WARM, WARM.start())
+    gaps = iter([5.0] * 6 + [4.0] * 40)
+
+    def judge(profile):
+        value = next(gaps)
+        return replace(real, bound=replace(real.bound, value=value, low=value, high=value))
+
+    rule = nlhf.StopRule(gap=0.0, judge_every=1, patience=8)
+    run = iterate(WARM, nlhf.NashMD(1.0), judge, rule, nlhf.Stream(0))
+    assert (run.stop, len(run.trace.rows)) == (Stop.STALLED, 31)
 
 
 def test_every_judged_row_is_observed_as_it_comes():

@@ -160,6 +160,31 @@ def test_mirror_descent_at_temperature_zero_cycles_and_is_stopped():
     assert averaged.certificate.bound.high < last.certificate.bound.low / 5
 
 
+@pytest.mark.parametrize("two", [False, True])
+@pytest.mark.parametrize("temperature", [0.03, 0.4, 2.0])
+def test_promises_are_those_of_the_inequalities_that_are_proven(temperature, two):
+    # Of theory/linear_rates.md: D_{k+1} <= D_k / (1 + ητ); the gap of z_k from D_{k-1} or Φ_k,
+    # and Φ_k <= (4/3) D_0 / (1 + ητ)^{k-1}.
+    game = nlhf.PreferenceGame(CYCLE, temperature=temperature)
+    game = game.two_player() if two else game
+    constant, share, players = game.lipschitz, sqrt(2) - 1, 1 if two else 2
+    for method, eta, weight, last, factor in (
+        (nlhf.MirrorDescent, temperature / constant**2, 1, 1, 1),
+        (nlhf.Extragradient, 1 / constant, 1, None, 1),
+        (nlhf.OptimisticMirrorDescent, share / constant, share, None, 4 / 3),
+    ):
+        for step in (eta, eta / 3):
+            rate = method(step).rate(game)
+            growth = 1 + step * temperature
+            played = growth if weight == 1 else share + step * temperature
+            bend = step * constant**2 / (temperature * played)
+            worse = last or (1 + bend if method is nlhf.Extragradient else max(1, bend))
+            assert rate.contraction == pytest.approx(1 / growth, rel=1e-12)
+            divergence = 1 if factor == 1 else factor * growth / played
+            assert rate.divergence == pytest.approx(divergence, rel=1e-12)
+            assert rate.gap == pytest.approx(players * factor * worse / step, rel=1e-12)
+
+
 def test_promises_that_cannot_be_made_are_refused():
     flat, warm = nlhf.PreferenceGame(CYCLE), nlhf.PreferenceGame(CYCLE, temperature=0.1)
     with pytest.raises(HypothesisViolated, match="temperature 0"):
@@ -172,4 +197,6 @@ def test_promises_that_cannot_be_made_are_refused():
         promised_iterations(warm, nlhf.Extragradient(), 0.0)
     with pytest.raises(HypothesisViolated, match="no bound"):
         nlhf.NashMD(0.1).divergence_after(warm, 5)
+    with pytest.raises(HypothesisViolated, match="no bound"):
+        nlhf.NashMD().divergence_after(warm, 0)
     assert promised_iterations(warm, nlhf.Extragradient(), 1e-6, 0.0) == 1

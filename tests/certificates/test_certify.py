@@ -199,3 +199,15 @@ def test_control_a_certificate_at_another_temperature_or_transposed_game_does_no
 
 def cycle() -> np.ndarray:
     return np.array([[0.5, 0.9, 0.2], [0.1, 0.5, 0.7], [0.8, 0.3, 0.5]])
+
+
+def test_the_certificate_says_how_the_best_responses_of_both_players_were_found():
+    matrix = [[0.0, 1.0], [-1.0, 0.5]]
+    methods = {
+        (0.0, 0.0): "best response by enumeration",
+        (0.3, 0.7): "best response in closed form",
+        (0.0, 0.7): "best response by enumeration and in closed form",
+    }
+    for both, method in methods.items():
+        game = nlhf.ZeroSumGame(matrix, temperatures=both)
+        assert nlhf.certify(game, game.start()).method == method

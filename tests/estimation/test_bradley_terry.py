@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from nlhf.data import read_votes, win_counts
 from nlhf.errors import HypothesisViolated
 from nlhf.estimation import Ties, fit_bradley_terry
+from nlhf.estimation.likelihood import Likelihood, maximise
 from tests.estimation.tables import made, tables
 
 
@@ -182,3 +183,17 @@ def test_choix_agrees_with_a_ridge_of_twice_its_alpha():
     theirs = choix.opt_pairwise(3, pairs, alpha=0.35)
     ours = fit_bradley_terry(data, ridge=0.7).rewards
     np.testing.assert_allclose(ours, theirs - theirs.mean(), atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_maximum_is_found_from_far_away_where_full_newton_steps_are_lost(seed):
+    rng = np.random.default_rng(seed)
+    likelihood = Likelihood(rng.integers(0, 9, size=(3, 5, 5)).astype(float), 0.3)
+    start = rng.normal(0.0, 12.0, size=(3, 5))
+    found = maximise(likelihood, start)
+    np.testing.assert_allclose(likelihood.score(found), 0.0, atol=1e-4)
+    np.testing.assert_allclose(found, maximise(likelihood, np.zeros((3, 5))), atol=1e-5)
+    full = start
+    for _ in range(3):
+        full = full + likelihood.newton_step(full)
+    assert (likelihood.penalised(full) < likelihood.penalised(start)).any()

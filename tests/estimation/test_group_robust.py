@@ -115,6 +115,66 @@ def test_the_lower_bound_is_below_every_policy_in_the_ball_and_attained(seed, lo
     assert least == pytest.approx(float(problem.solve(solver=cvxpy.CLARABEL)), abs=1e-6)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_newton_step_is_as_good_as_the_full_and_the_shortened_one(seed, monkeypatch):
+    monkeypatch.setattr("nlhf.estimation.pair_losses._MOST_NEWTON", 1)
+    data, beta, ridge = drawn(seed, spread=4.0), 3.0, 0.02
+    rng = np.random.default_rng(seed)
+    weights, start = rng.dirichlet(np.ones(3)), rng.normal(size=3)
+    y, w = np.concatenate(data), np.repeat(weights / [30, 12, 20], [30, 12, 20])
+
+    def value(theta):
+        return weights @ group_losses(data, theta, DPO, beta) + ridge / 2 * theta @ theta
+
+    lost = 1 / (1 + np.exp(beta * y @ start))
+    gradient = ridge * start - beta * y.T @ (w * lost)
+    hessian = ridge * np.eye(3) + beta**2 * y.T @ ((w * lost * (1 - lost))[:, None] * y)
+    step = -np.linalg.solve(hessian, gradient)
+    change = beta * abs(y @ step).max()
+    assert change > 1
+    best = min(value(start + step), value(start + math.log1p(change) / change * step))
+    found = weighted_minimiser(PairLosses(data, DPO, beta), weights, ridge, start)
+    assert value(found) == pytest.approx(best, rel=1e-9)
+
+
+@LOSSES
+@pytest.mark.parametrize("radius", [0.2, 3.0])
+def test_losses_and_gradients_in_the_ball_stay_within_their_bounds_which_are_attained(loss, radius):
+    rng, beta = np.random.default_rng(2), 0.7
+    data, extra = drawn(6, sizes=(5, 1, 8), spread=2.0), np.array([0.1, 0.0, 0.3])
+    losses = PairLosses(data, loss, beta)
+    for _ in range(300):
+        theta = rng.normal(size=3)
+        theta *= radius / np.linalg.norm(theta)
+        adjusted = group_losses(data, theta, loss, beta) + extra
+        assert np.ptp(adjusted) <= losses.range_of_losses(radius, extra) * (1 + 1e-12)
+        for g, one in enumerate(np.eye(3)):
+            length = np.linalg.norm(losses.value_and_gradient(theta, one)[1])
+            assert length <= losses.longest_gradient(radius) * (1 + 1e-12), g
+    # Opposite single comparisons: the largest loss of one group is where the other has its least.
+    opposite = (np.array([[1.5]]), np.array([[-1.5]]))
+    losses = PairLosses(opposite, loss, beta)
+    at = [np.array([t]) for t in np.linspace(-radius, radius, 4001)]
+    apart = [abs(np.subtract(*group_losses(opposite, t, loss, beta))) for t in at]
+    if loss is DPO or 1.5 * radius < 0.5 / beta:
+        assert losses.range_of_losses(radius, np.zeros(2)) == pytest.approx(max(apart), rel=1e-9)
+    slopes = [abs(losses.value_and_gradient(t, np.array([1.0, 0.0]))[1][0]) for t in at]
+    assert losses.longest_gradient(radius) == pytest.approx(max(slopes), rel=1e-9)
+
+
+def test_groups_are_weighed_by_the_published_multiplicative_weights():
+    # Two iterations: equal weights, then those of the losses at 0, log 2 and the adjustment.
+    beta, radius, adjustment = 0.8, 1.5, 0.6
+    data = (np.full((1, 1), 2.0), np.full((4, 1), -2.0))
+    fit = fit_group_robust(data, beta, radius=radius, adjustment=adjustment, iterations=2)
+    extra = adjustment / np.sqrt([1, 4])
+    highest, lowest = (math.log1p(math.exp(sign * beta * radius * 2.0)) for sign in (1, -1))
+    widest = highest + extra[0] - (lowest + extra[1])
+    tilted = np.exp(math.sqrt(8 * math.log(2) / 2) / widest * (math.log(2) + extra))
+    expected = (np.array([0.5, 0.5]) + tilted / tilted.sum()) / 2
+    np.testing.assert_allclose(fit.weights, expected, rtol=1e-12)
+
+
 def test_the_weighted_least_squares_of_ipo_in_closed_form():
     data, beta, ridge = drawn(11), 0.4, 0.25
     weights = np.array([0.2, 0.5, 0.3])
@@ -206,6 +266,25 @@ def test_differences_of_votes_are_of_the_winner_less_the_loser():
     first, second = pair_differences(votes([1, -1, 1, -1]), psi, np.array([0, 1]))
     assert first.tolist() == [(psi[0] - psi[1]).tolist(), (psi[0] - psi[1]).tolist()]
     assert second.tolist() == [(psi[4] - psi[2]).tolist(), (psi[3] - psi[4]).tolist()]
+
+
+@pytest.mark.parametrize(
+    ("features", "groups"),
+    [
+        (np.ones(5), np.array([0, 1])),
+        (np.ones((5, 2, 2)), np.array([0, 1])),
+        (np.ones((5, 2)), np.array([[0, 1]])),
+        (np.ones((5, 2)), np.array([0.0, 1.0])),
+        (np.ones((4, 2)), np.array([0, 1])),
+        (np.ones((5, 2)), np.array([0, 1, 1])),
+        (np.ones((5, 2)), np.array([0, -1])),
+        (np.ones((5, 2)), np.array([0, 2])),
+    ],
+)
+def test_tables_that_are_not_of_the_votes_are_refused(features, groups, monkeypatch):
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)  # as users meet it
+    with pytest.raises(HypothesisViolated):
+        pair_differences(votes([1, -1, 1, -1]), features, groups)
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,15 @@ def test_groups_known_for_certain_have_binomial_errors_of_their_proportions():
         np.testing.assert_allclose(errors.rewards[u], error, rtol=1e-6)
 
 
+def test_a_reward_of_one_feature_errs_as_its_weight_times_its_distance_from_the_mean():
+    generator = Stream(22).child("one feature").generator()
+    votes, _ = planted(generator, generator.normal(size=(2, 2, 3)), [0.6, 0.4], 12, 6)
+    feature = generator.normal(size=(2, 3))
+    found = standard_errors(fit_mixture(votes, 2, features=feature.reshape(6, 1), ridge=0.5))
+    distance = abs(feature - feature.mean(axis=1, keepdims=True)).ravel()
+    np.testing.assert_allclose(found.rewards, found.parameters * distance)
+
+
 @pytest.mark.slow
 def test_intervals_cover_as_often_as_they_should():
     # 40 replicates of 8 rewards: coverage of a 95 % interval. Within a replicate the intervals

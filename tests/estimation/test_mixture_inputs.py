@@ -31,6 +31,18 @@ def test_a_group_nobody_belongs_to_is_named():
     np.testing.assert_allclose(found.rewards[1], 0.0, atol=1e-15)
 
 
+def test_a_group_of_one_rater_has_somebody():
+    rows = [(0, 0, 1, h, 1 if (k < 17) == (h < 8) else -1) for h in range(9) for k in range(20)]
+    found = fit_mixture(cast(rows), 2).diagnostics
+    np.testing.assert_allclose(found.group_raters.min(), 1.0, atol=0.01)
+    assert found.findings == ()
+
+
+def test_one_vote_in_each_direction_connects():
+    rows = [(0, a, a + 1, h, s) for a in (0, 0, 1, 2, 2) for h, s in ((0, 1), (1, -1))]
+    assert fit_mixture(cast(rows), 1).diagnostics.findings == ()
+
+
 def test_separable_votes_are_refused_without_a_ridge_and_said_with_one():
     rows = [(0, 0, 1, h, 1) for h in range(4)] + [(0, 1, 2, h, 1 - 2 * (h % 2)) for h in range(4)]
     with pytest.raises(HypothesisViolated, match=r"prompt 'p0'.*2 components.*\{'r0'\}"):

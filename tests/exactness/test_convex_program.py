@@ -7,7 +7,7 @@ import cvxpy
 import numpy as np
 import pytest
 
-from benchmarks.instances import FAMILIES, REFERENCES
+from benchmarks.solvers.instances import FAMILIES, REFERENCES
 from nlhf import LowRankPreference, NlhfError, PreferenceGame, Stream, ZeroSumGame, solve
 from nlhf.errors import SolverFailed, Unsupported
 from nlhf.exact.convex import ConvexEquilibrium, ConvexProgram, solve_convex

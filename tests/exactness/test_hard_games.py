@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.instances import FAMILIES, REFERENCES
+from benchmarks.solvers.instances import FAMILIES, REFERENCES
 from nlhf import PreferenceGame, Stop, Stream, certify, solve
 from nlhf.errors import Approximate
 from nlhf.numerics import EPSILON

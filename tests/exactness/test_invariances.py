@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.instances import FAMILIES, low_rank
+from benchmarks.solvers.instances import FAMILIES, low_rank
 from nlhf import LowRankPayoff, LowRankPreference, PreferenceGame, Stream, ZeroSumGame, solve
 from tests.instances import distributions, preferences, temperatures
 

@@ -4,9 +4,10 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import scipy.optimize
 
 from nlhf import Discounted, FiniteHorizon, TokenTree, solve
-from nlhf.errors import Unsupported
+from nlhf.errors import SolverFailed, Unsupported
 from nlhf.exact.convex_maxmin import solve_convex_maxmin
 from nlhf.exact.leximin import solve_leximin
 from nlhf.exact.rewards import mean_of_minimum, single_reward
@@ -208,3 +209,37 @@ def test_the_least_reward_of_a_trajectory_does_not_add_up_over_steps():
     )
     with pytest.raises(Unsupported, match="does not add up"):
         mean_of_minimum(game)
+
+
+def refusing(monkeypatch, tolerances):
+    """Let HiGHS fail at these tolerances, and return the list of those that it is asked for."""
+    asked, exact = [], scipy.optimize.linprog
+
+    def linprog(*program, options, **rest):
+        asked.append(options["primal_feasibility_tolerance"])
+        found = exact(*program, options=options, **rest)
+        if asked[-1] in tolerances:
+            found.status, found.x = 4, np.full_like(found.x, np.nan)
+        return found
+
+    monkeypatch.setattr("scipy.optimize.linprog", linprog)
+    return asked
+
+
+def test_the_first_tolerance_that_succeeds_is_the_last_that_is_asked_for(monkeypatch):
+    game = MaxMinGame(generator_of("tolerances").normal(size=(3, 4)), offsets="as given")
+    plain = solve_leximin(game)
+    programs = plain.rounds.max() + 1
+    with monkeypatch.context() as patch:
+        asked = refusing(patch, [])
+        solve_leximin(game)
+        assert asked == [1e-10] * programs
+    with monkeypatch.context() as patch:
+        asked = refusing(patch, [1e-10])
+        found = solve_leximin(game)
+        assert asked == [1e-10, 1e-7] * programs
+        np.testing.assert_allclose(found.levels, plain.levels, atol=1e-6)
+    with monkeypatch.context() as patch:
+        refusing(patch, [1e-10, 1e-7])
+        with pytest.raises(SolverFailed, match="status 4"):
+            solve_leximin(game)

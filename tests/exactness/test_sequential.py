@@ -169,6 +169,8 @@ def test_the_tangents_are_those_of_the_responses(setting):
     rng = stream("directions", setting)
     at, direction = rng.normal(size=(2, form.dimension)) / form.dimension
     moved, variance = responses.moved(responses.to(at), direction[:, None])
+    steps, last, _ = responses.to(at).moved(responses.payoffs(direction[:, None]))
+    assert responses.width == steps.size + last.size
     step = 1e-5
     ahead, behind = (responses.to(at + sign * step * direction) for sign in (1, -1))
     slope = (ahead.statistics(form) - behind.statistics(form)) / (2 * step)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.instances import FAMILIES, REFERENCES
+from benchmarks.solvers.instances import FAMILIES, REFERENCES
 from nlhf import PreferenceGame, Stream, ZeroSumGame, certify, solve
 from nlhf.exact.enumeration import Vector, enumerate_equilibria
 from nlhf.exact.matrix_game import MAXIMUM_ENTROPY, solve_vertex

@@ -112,6 +112,16 @@ def test_contradictory_answers_refute_models_that_are_certain():
         some.fit(contradictory)
 
 
+@pytest.mark.parametrize("won", [0, 3])
+def test_the_pair_that_refutes_a_certain_model_is_named(won):
+    table = np.zeros((1, 1, 3, 3))
+    table[0, 0, 0, 2] = 0.5 if won == 0 else -0.5
+    only = FiniteClass(table - table.swapaxes(-1, -2))
+    data = told((1, 3), [(0, 0, 1, 3, 1), (0, 0, 2, 3, won), (0, 1, 2, 3, 2)])
+    with pytest.raises(InvalidData, match=f"pair 1, which the first won {won} of 3 times"):
+        only.fit(data)
+
+
 def test_preferences_become_payoffs_of_either_link():
     p = np.array([[[[0.5, 0.8], [0.2, 0.5]]]])
     odds = FiniteClass.of_preferences(p, Link.LOG_ODDS)

@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -54,6 +55,17 @@ def test_a_wheel_is_recovered_from_its_preferences_though_no_reward_explains_it(
     assert found.log_likelihood == pytest.approx(best, abs=1e-6 * data.size)
     rewards = BradleyTerryClass((2, 5), 30.0).fit(data)
     assert rewards.log_likelihood < best - 0.01 * data.size
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_with_many_votes_of_a_table_of_the_rank_the_first_start_is_the_table(link, monkeypatch):
+    monkeypatch.setattr("scipy.optimize.minimize", lambda loss, x, **rest: SimpleNamespace(x=x))
+    angles = np.array([0.1, 1.4, 2.2, 3.9, 5.3])
+    lengths = 0.6 * np.sqrt(BOUND[link]) * np.array([0.9, 0.7, 0.95, 0.6, 0.8])
+    truth = wheel(angles, lengths)[None]
+    found = LowRankClass((1, 5), 2, BOUND[link], link, starts=0)
+    model = found.fit(every_pair(link.probability(truth), 1e9))
+    np.testing.assert_allclose(model.table, truth, atol=1e-6)
 
 
 def test_with_full_rank_the_fit_is_the_frequencies():
