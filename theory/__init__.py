@@ -41,6 +41,8 @@ from . import (
     tokens,
     variational,
 )
+from .differences import DIFFERENCES as DIFFERENCES
+from .differences import Difference as Difference
 
 ALL = (
     *variational.ALL,

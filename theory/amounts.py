@@ -1,6 +1,6 @@
 """How many synthetic comparisons to add to human ones."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -152,21 +152,15 @@ def _draw_scores(draws: Draws, width: int, bias: float) -> tuple[Points, Law]:
     return points - law @ points + shift, law
 
 
-def _draw_mixture(
-    draws: Draws, coupled: bool = False, biased: bool = False, loud: bool = False
-) -> Mixture:
+def _draw_mixture(draws: Draws, biased: bool = False, loud: bool = False) -> Mixture:
     width = draws.one_of((1, 1, 2))
     human, human_law = _draw_scores(draws, width, 0.0)
-    synthetic, law = _draw_scores(draws, width, 2.0 if coupled else draws.one_of((0.1, 1.0)))
+    synthetic, law = _draw_scores(draws, width, draws.one_of((0.1, 1.0)))
     hessians = (moments(human, human_law)[1], moments(synthetic, law)[1])
     root = np.eye(width) + np.asarray(draws.array((width, width), -0.4, 0.4))
     coupling = np.zeros((width, width))
     counts = (1 + draws.whole(2), 1 + draws.whole(1))
     amount = draws.logarithmic(0.01, 100.0)
-    if coupled:
-        share = draws.between(0.2, 1.0)
-        coupling = draws.one_of((-1.0, 1.0)) * share * np.eye(width)
-        amount = counts[0] / share  # where the human noise is taken away, if the sign is negative
     if biased:
         human = human + draws.between(0.3, 1.0)
     if loud:
@@ -174,6 +168,24 @@ def _draw_mixture(
     return Mixture(
         human, human_law, synthetic, law, coupling, hessians, root @ root.T, counts, amount
     )
+
+
+def _draw_coupled(draws: Draws) -> Mixture:
+    """Draw synthetic scores that move with the human ones.
+
+    For one parameter they move against them, at the amount that is best without that: it takes
+    some of the human noise away, and the error is less than the least.
+    """
+    plain, share = _draw_mixture(draws), draws.between(0.2, 1.0)
+    width, m = len(plain.error), plain.counts[0]
+    if width > 1:
+        return replace(plain, coupling=draws.one_of((-1.0, 1.0)) * share * np.eye(width))
+    (human,), (synthetic,) = (hessian[0] for hessian in plain.hessians)
+    ratio = draws.between(1.0, 3.0)
+    shift = synthetic * np.sqrt(ratio / (m * human)) - plain.synthetic_law @ plain.synthetic
+    amount = float(m * human / ((2.0 * ratio - 1.0) * synthetic))
+    coupling = -share * min(1.0, m / amount) * np.eye(1)
+    return replace(plain, synthetic=plain.synthetic + shift, coupling=coupling, amount=amount)
 
 
 def at_the_best() -> Mixture:
@@ -213,7 +225,7 @@ HOW_MUCH = Theorem(
     margin=_how_much,
     instances=instances(_draw_mixture),
     controls={
-        "independent": instances(lambda draws: _draw_mixture(draws, coupled=True)),
+        "independent": instances(_draw_coupled),
         "unbiased": instances(lambda draws: _draw_mixture(draws, biased=True)),
         "information": instances(lambda draws: _draw_mixture(draws, loud=True)),
     },

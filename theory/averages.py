@@ -27,6 +27,7 @@ from nlhf.theorems import (
 
 from .definitions import Game, Logs, Payoffs, column_payoff, relative, row_payoff
 from .draws import Draws, instances
+from .enclosures import exponential
 from .equilibrium import COMPLEMENTARY, COMPLEMENTARY_TEXT
 from .instances import (
     decode,
@@ -166,20 +167,20 @@ def _draw_start(draws: Draws, game: Game) -> Logs:
     return draw_policy(draws, contexts, responses, lowest=-20.0)
 
 
-def draw_played(draws: Draws) -> tuple[Game, Logs | None]:
-    """Draw a game at temperature 0, in half of the cases with an interior equilibrium."""
-    if draws.chance(2):
+def draw_played(draws: Draws, interior: bool = False) -> tuple[Game, Logs | None]:
+    """Draw a game at temperature 0, at least half of the time with an interior equilibrium."""
+    if not interior and draws.chance(2):
         return draw_game(draws, temperature=_cold), None
     responses = draws.one_of((2, 3, 3, 4, 5))
-    interior = draw_policy(draws, 1, responses, lowest=-6.0)
+    even = draw_policy(draws, 1, responses, lowest=-6.0)
     skew = np.triu(draws.array((responses, responses), -1.0, 1.0), 1)
-    fix = np.eye(responses) - np.ones((responses, 1)) * np.exp(interior)  # its rows sum to 0
+    fix = np.eye(responses) - np.ones((responses, 1)) * np.exp(even)  # its rows sum to 0
     skew = fix @ (skew - skew.T) @ fix.T
     skew /= 2.0 * max(1e-9, float(np.abs(skew).max()))
     above = np.triu(np.round((0.5 + skew) * _FINE) / _FINE, 1)
     payoff = above + np.tril(1.0 - above.T, -1) + 0.5 * np.eye(responses)
     game = Game(payoff[None], draw_policy(draws, 1, responses, -6.0), 0.0, np.ones(1))
-    return game, interior
+    return game, even
 
 
 def _draw_sppo(draws: Draws) -> Averaged:
@@ -196,25 +197,26 @@ def _with(instance: Averaged, payoff: Payoffs, temperature: float = 0.0) -> Aver
     return Averaged(changed, instance.start, instance.count, instance.step_size, interior)
 
 
-Draw = Callable[[Draws], Averaged]
+Draw = Callable[[Draws, bool], Averaged]
+"""What draws a run, and an interior equilibrium with it for certain, or in half of the cases."""
 
 
 def average_controls(draw: Draw) -> dict[str, Strategy[Averaged]]:
     """Return the controls that both averages have; `draw` should make long runs."""
 
     def lopsided(draws: Draws) -> Averaged:
-        instance = draw(draws)
+        instance = draw(draws, False)
         payoff = 0.2 * draw_payoff(draws, *instance.game.payoff.shape[:2]) + 0.8
         payoff[:, :, 0] -= 0.8  # a column that concedes little, whatever the rows do
         return _with(instance, payoff)
 
     def stretched(draws: Draws) -> Averaged:
-        instance = draw(draws)
+        instance = draw(draws, False)
         wide = np.round(draws.between(5.0, 40.0)) * (instance.game.payoff - 0.5) + 0.5
         return _with(instance, wide)
 
     def warm(draws: Draws) -> Averaged:
-        instance = draw(draws)
+        instance = draw(draws, True)
         return _with(instance, instance.game.payoff, draws.logarithmic(1.0, 10.0))
 
     return {
@@ -247,18 +249,17 @@ def average_coordinates(step_size: Callable[[Averaged], float]) -> Coordinates[A
     return Coordinates(lambda x: encode(positive(x.game), x.start), moved)
 
 
-def _draw_long_sppo(draws: Draws) -> Averaged:
+def _draw_long_sppo(draws: Draws, interior: bool = False) -> Averaged:
     """Draw a start that is not far from any response, and a run that is long for it."""
-    game, interior = draw_played(draws)
+    game, even = draw_played(draws, interior)
     contexts, responses = game.log_reference.shape
     start, count = draw_policy(draws, contexts, responses, -1.0), draws.one_of((40, 40, 100))
-    return Averaged(game, start, count, sppo_step(start, count), interior)
+    return Averaged(game, start, count, sppo_step(start, count), even)
 
 
 def _draw_short_step(draws: Draws) -> Averaged:
     instance = _draw_long_sppo(draws)
-    step_size = 0.01 * instance.step_size
-    return Averaged(instance.game, instance.start, 100, step_size, instance.interior)
+    return replace(instance, step_size=0.01 * instance.step_size)
 
 
 SPPO_AVERAGE = Theorem(
@@ -311,8 +312,8 @@ def _draw_onpo(draws: Draws) -> Averaged:
     return Averaged(game, start, count, step_size, interior)
 
 
-def _draw_long_onpo(draws: Draws) -> Averaged:
-    instance = _draw_long_sppo(draws)
+def _draw_long_onpo(draws: Draws, interior: bool = False) -> Averaged:
+    instance = _draw_long_sppo(draws, interior)
     return Averaged(
         instance.game, instance.start, instance.count, OPTIMISTIC_STEP, instance.interior
     )
@@ -376,15 +377,6 @@ def _draw_extracted(draws: Draws) -> Averaged:
     return Averaged(game, start, draws.one_of(_COUNTS), extracted_step(start))
 
 
-def exponential_bounds(x: Fraction) -> tuple[Fraction, Fraction]:
-    """Return rational bounds of e^x for 0 ≤ x < 32, by Taylor's series and its remainder."""
-    terms, total, term = 64, Fraction(0), Fraction(1)
-    for k in range(1, terms + 1):
-        total += term
-        term *= x / k
-    return total, total + term / (1 - x / (terms + 1))
-
-
 def breaks_as_extracted(share: Fraction, count: int) -> bool:
     r"""Verify in rational arithmetic that a sure winner breaks the bound 4√D/T.
 
@@ -397,15 +389,18 @@ def breaks_as_extracted(share: Fraction, count: int) -> bool:
     """
     payoff = ((Fraction(1, 2), Fraction(0)), (Fraction(1), Fraction(1, 2)))
     ahead = {payoff[1][b] - payoff[0][b] for b in range(2)}  # affine in z: its values at corners
-    _, u = exponential_bounds(Fraction(1, 4))
+    u = exponential(Fraction(1, 4)).high
     d = Fraction(ceil(1000 * log(1 / share)) + 1, 1000)  # a guess, verified below
-    enough = exponential_bounds(d)[0] >= 1 / share and u < 2
+    enough = exponential(d).low >= 1 / share and u < 2
     summed = sum((1 - share) / (1 - share + share * u**t) for t in range(1, count + 1))
     return ahead == {Fraction(1, 2)} and share <= Fraction(1, 2) and enough and summed**2 > 16 * d
 
 
-SMALLEST = (Fraction(1, 16), 9)
-"""A share of the winner and a number of iterates that break the claim with two responses."""
+SMALLEST = (Fraction(1, 7), 9)
+"""A share of the winner and a number of iterates that break the claim with two responses.
+
+Fewer iterates never do, and at nine no share of a smaller denominator.
+"""
 
 UNIFORM = (Fraction(1, 4), 13)
 """The same for four responses and a uniform start: three tied losers are as one."""
@@ -431,10 +426,26 @@ ONPO_AS_EXTRACTED = Theorem(
     expected=Expected.REFUTED,
     sharp=(sure_winner(*SMALLEST, OPTIMISTIC_STEP), sure_winner(*UNIFORM, OPTIMISTIC_STEP)),
     counterexample=Counterexample(
-        r"two responses, the second always wins, start (15/16, 1/16): at T = 9 the duality gap of"
-        r" the average is above 0.79, and 4\sqrt D/T below 0.75; from (3/4, 1/4), or four responses"
-        r" of which one always wins and the others tie, started evenly, at T = 13",
+        r"two responses of which the second always wins, start $(\tfrac67,\tfrac17)$: at $T = 9$"
+        r" the duality gap of the average is above $0.6206$, and $4\sqrt D/T$ below $0.6200$; from"
+        r" $(\tfrac34,\tfrac14)$, or four responses of which one always wins and the others tie,"
+        r" started evenly, at $T = 13$",
         lambda: breaks_as_extracted(*SMALLEST) and breaks_as_extracted(*UNIFORM),
+        python="""\
+from fractions import Fraction as F
+from math import factorial
+
+# The second response always wins; the first policy is (1 - q, q), the step 1/2. Every step
+# multiplies the odds of the second response by e^{1/4}; T times the duality gap of the average is
+# the sum of the first entries. Lower bound of the sum from u > e^{1/4}; d > D = log(1/q).
+P = ((F(1, 2), F(0)), (F(1), F(1, 2)))
+u = F(12841, 10000)
+assert sum(F(1, 4) ** k / factorial(k) for k in range(9)) + F(1, 10**9) < u
+for q, T, d in ((F(1, 7), 9, F(1946, 1000)), (F(1, 4), 13, F(1387, 1000))):
+    total = sum((1 - q) / (1 - q + q * u**t) for t in range(1, T + 1))
+    assert sum(d**k / factorial(k) for k in range(40)) > 1 / q
+    assert total**2 > 16 * d  # the claim: total <= 4 sqrt(D)
+""",
     ),
 )
 

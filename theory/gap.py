@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil, expm1
+from math import ceil, expm1, lcm, log
 
 import numpy as np
 
@@ -175,31 +175,51 @@ def _draw_claimed(draws: Draws) -> Claimed:
     return Claimed(draws.logarithmic(1.0, 1e6), case)
 
 
+LEAST = {1: 3, 2: 39, 3: 214, 5: 4001}
+"""By the constant: the least denominator of a policy of the tied game that breaks the claim."""
+
+
+def breaks(constant: Fraction, mass: Fraction) -> bool:
+    r"""Decide in integers whether (1 − q, q) breaks τ KL(π*‖π) ≤ c gap(π) in the tied game.
+
+    Every policy earns the same against every other, so that BR is constantly the reference u,
+    π* = u and gap(π) = τ KL(π‖u). KL(u‖π) = −log 2 − ½ log q − ½ log(1 − q) and
+    KL(π‖u) = log 2 + q log q + (1 − q) log(1 − q), so the claim fails iff
+    (1 + c) log 2 + (½ + cq) log q + (½ + c(1 − q)) log(1 − q) < 0. A multiple of that is the
+    logarithm of a product of rationals to integer powers.
+    """
+    if not 0 < mass < 1:
+        return False
+    bases = (Fraction(2), mass, 1 - mass)
+    powers = (1 + constant, *(Fraction(1, 2) + constant * base for base in bases[1:]))
+    whole = lcm(*(power.denominator for power in powers))
+    above = below = 1
+    for base, power in zip(bases, powers, strict=True):
+        exponent = int(power * whole)
+        above, below = above * base.numerator**exponent, below * base.denominator**exponent
+    return above < below
+
+
 def breaking_exponent(constant: Fraction) -> int:
-    """Return the least m for which `breaks` verifies that mass 2⁻ᵐ breaks the claim."""
+    """Return an m for which mass 2⁻ᵐ breaks the claim; the least one if c ≥ 2 is an integer."""
     return ceil(2 * constant + 2)
 
 
-def breaks(constant: Fraction, exponent: int) -> bool:
-    r"""Verify in rational arithmetic that mass q = 2⁻ᵐ breaks τ KL(π*‖π) ≤ c gap(π).
+def halved_breaks(constant: Fraction, exponent: int) -> bool:
+    r"""Verify in rational arithmetic that mass q = 2⁻ᵐ breaks the claim in the tied game.
 
-    The game has two tied responses and a uniform reference u, at any temperature. Every policy
-    earns the same against every other, so BR is constantly u, π* = u, and gap(π) = τ KL(π‖u). For
-    π = (1 − q, q), in units of τ log 2: the gap is 1 − H(π)/log 2 < 1, since both probabilities
-    lie strictly between 0 and 1; and KL(u‖π) = −1 + m/2 − log₂(1 − q)/2 > m/2 − 1, since
-    1 − q < 1. So m/2 − 1 ≥ c is enough.
+    The sum of `breaks` over −log 2 is (m/2 − 1 − c) + cmq + (½ + c(1 − q)) λ with
+    λ = −log(1 − q)/log 2 > q, as log 2 < 1.
     """
     q = Fraction(1, 2**exponent)
-    policy = (1 - q, q)
-    payoffs = {sum(mass * Fraction(1, 2) for mass in policy) for _ in policy}
-    nothing_to_gain = payoffs == {Fraction(1, 2)}
-    interior = all(0 < mass < 1 for mass in policy) and sum(policy) == 1
-    return nothing_to_gain and interior and Fraction(exponent, 2) - 1 >= constant
+    least = Fraction(exponent, 2) - 1 - constant + constant * exponent * q
+    return 0 < q < 1 and least + (Fraction(1, 2) + constant * (1 - q)) * q > 0
 
 
-def _family_breaks() -> bool:
+def _is_certified() -> bool:
+    members = all(breaks(Fraction(c), Fraction(1, d)) for c, d in LEAST.items())
     constants = [Fraction(c) for c in ("0", "1", "3/2", "2", "10", "999.5", "1e4")]
-    return all(breaks(c, breaking_exponent(c)) for c in constants)
+    return members and all(halved_breaks(c, breaking_exponent(c)) for c in constants)
 
 
 GAP_CONTROLS_REVERSE_KL = Theorem(
@@ -211,16 +231,36 @@ GAP_CONTROLS_REVERSE_KL = Theorem(
     instances=instances(_draw_claimed),
     controls={},
     expected=Expected.REFUTED,
-    sharp=tuple(
+    sharp=(
+        *(Claimed(float(c), tied(-log(LEAST[c]))) for c in (1, 2)),
         # At m itself the excess is of the order 2⁻ᵐ, which no floating-point margin can see.
-        Claimed(float(c), tied(-2 * breaking_exponent(Fraction(c)) * float(np.log(2.0))))
-        for c in (1, 10, 1000)
+        *(
+            Claimed(float(c), tied(-2 * breaking_exponent(Fraction(c)) * log(2)))
+            for c in (10, 1000)
+        ),
     ),
     counterexample=Counterexample(
-        r"P = \tfrac12, \mu = (\tfrac12,\tfrac12), any \tau: \pi_m = (1-2^{-m}, 2^{-m}) has"
-        r" gap < \tau\log 2 and \tau KL(\pi^*\|\pi_m) > (m/2-1)\,\tau\log 2, so"
-        r" m = \lceil 2c+2\rceil breaks the claim with the constant c",
-        _family_breaks,
+        r"two responses that tie, uniform $\mu$, any $\tau$: $\pi = (\tfrac23,\tfrac13)$ breaks the"
+        r" claim with $c = 1$, since $3^{12} > 2^{19}$; and for every $c$ the policy"
+        r" $(1-2^{-m}, 2^{-m})$ with $m = \lceil 2c+2\rceil$ does",
+        _is_certified,
+        python="""\
+from fractions import Fraction as F
+
+# Two responses that tie: BR = pi* = mu whatever is played, and in units of the temperature
+# gap(pi) = KL(pi|mu). With pi = (1 - q, q) the claim KL(mu|pi) <= c KL(pi|mu) fails iff
+# (1 + c) log 2 + (1/2 + c q) log q + (1/2 + c (1 - q)) log(1 - q) < 0.
+P = ((F(1, 2), F(1, 2)), (F(1, 2), F(1, 2)))
+mu = (F(1, 2), F(1, 2))
+c, pi = 1, (F(2, 3), F(1, 3))
+assert pi[0] ** 7 * pi[1] ** 5 * 2**12 < 1  # six times the sum above: 2**19 < 3**12
+
+# Every constant: at q = 2**-m, over -log 2, the sum is (m/2 - 1 - c) + c m q + something > 0.
+for c in range(1000):
+    m = 2 * c + 2
+    q = F(1, 2**m)
+    assert F(m, 2) - 1 - c + c * m * q + (F(1, 2) + c * (1 - q)) * q > 0
+""",
     ),
 )
 

@@ -22,6 +22,7 @@ from nlhf.theorems import (
 
 from .definitions import depth, relative, rounding
 from .draws import Draws, instances
+from .enclosures import logarithm
 from .impossibility_instances import (
     BOUNDED,
     BRADLEY_TERRY,
@@ -332,15 +333,6 @@ def _as_transcribed(instance: Crowd) -> Margin:
     return nearest(found)
 
 
-def log_bounds(x: Fraction) -> tuple[Fraction, Fraction]:
-    """Return rational bounds of log x for 1/64 ≤ x ≤ 64: log x = 2 artanh((x − 1)/(x + 1))."""
-    y = (x - 1) / (x + 1)
-    terms = 200
-    total = sum((2 * y ** (2 * k + 1) / (2 * k + 1) for k in range(terms)), Fraction(0))
-    left = abs(2 * y ** (2 * terms + 1) / ((2 * terms + 1) * (1 - y * y)))
-    return total - left, total + left
-
-
 @dataclass(frozen=True, slots=True)
 class Duo:
     """Two responses with features ±1/2, and two groups that prefer the first with p_u and p_j."""
@@ -374,13 +366,13 @@ def breaks_as_transcribed(case: Duo) -> bool:
     ε = |p_u − p_j|. The pooled model is exactly Bradley-Terry, σ(φ*) = p* = ηp_u + (1 − η)p_j.
     With 1/β = m an integer the policies are rational: the odds of π_u are those of p_u to the
     power m, and those of π* those of p*. The gap is the sum of two rational multiples of
-    logarithms of rationals, which `log_bounds` encloses, divided by m.
+    logarithms of rationals, which `logarithm` encloses, divided by m.
     """
     m, epsilon = case.inverse_beta, abs(case.own - case.other)
     pooled = case.share * case.own + (1 - case.share) * case.other
     single, own = ((p**m / (p**m + (1 - p) ** m)) for p in (pooled, case.own))
     both = ((single, own), (1 - single, 1 - own))
-    gap = sum((p * log_bounds(p / q)[1] for p, q in both), Fraction(0)) / m
+    gap = sum((p * logarithm(p / q).high for p, q in both), Fraction(0)) / m
     least = min(single, own, 1 - single, 1 - own)
     bound = m**2 * least * epsilon * (1 - case.share) / (64 * Fraction(1, 4))
     return gap < bound
@@ -436,11 +428,32 @@ IMPOSSIBILITY_AS_TRANSCRIBED = Theorem(
     constants={"factor": TRANSCRIBED},
     coordinates=COORDINATES,
     counterexample=Counterexample(
-        r"two responses with features \pm\tfrac12; three quarters of the people are indifferent,"
-        r" one quarter prefers the first with 2/3; \beta = 1/4: the gap of the first group is below"
-        r" the bound; and no constant makes a bound linear in \epsilon(1-\eta_u), or of the order"
-        r" 1/\beta^2, hold",
+        r"two responses with features $\pm\tfrac12$; three quarters of the people are indifferent,"
+        r" one quarter prefers the first with $\tfrac23$; $\beta = \tfrac14$: the gap of the first"
+        r" group is below the bound; and no constant makes a bound linear in $\epsilon(1-\eta_u)$,"
+        r" or of the order $1/\beta^2$, hold",
         _is_certified,
+        python="""\
+from fractions import Fraction as F
+
+# Two responses with features 1/2 and -1/2, uniform reference: z = 1, lambda = 1, D = 1/2.
+p_u, p_j, share, m = F(1, 2), F(2, 3), F(3, 4), 4  # beta = 1/m
+
+
+def log_above(x):  # log x = 2 artanh((x - 1)/(x + 1)) and its remainder
+    y = (x - 1) / (x + 1)
+    series = sum(2 * y ** (2 * k + 1) / (2 * k + 1) for k in range(40))
+    return series + abs(2 * y**81 / (81 * (1 - y * y)))
+
+
+pooled = share * p_u + (1 - share) * p_j  # 13/24, exactly Bradley-Terry
+policy = pooled**m / (pooled**m + (1 - pooled) ** m)  # of the single reward: odds to the power m
+own = p_u**m / (p_u**m + (1 - p_u) ** m)  # of the first group
+gap = sum(a * log_above(a / b) for a, b in ((policy, own), (1 - policy, 1 - own))) / m
+least = min(policy, 1 - policy, own, 1 - own)  # 1/L
+bound = least * abs(p_u - p_j) * (1 - share) * m**2 / (64 * F(1, 4))
+assert gap < bound
+""",
     ),
 )
 

@@ -17,9 +17,9 @@ from nlhf.theorems import (
     Theorem,
 )
 
-from .averages import exponential_bounds
 from .definitions import relative
 from .draws import Draws, instances
+from .enclosures import exponential
 from .impossibility_instances import (
     BOUNDED,
     BRADLEY_TERRY,
@@ -188,9 +188,7 @@ class Balanced:
         return replace(found, candidate=found.parameters[0])
 
 
-BALANCED = Balanced(
-    10, Fraction(10), Fraction(5), Fraction(4, 5), Fraction(1, 1000), Fraction(1, 2)
-)
+BALANCED = Balanced(8, Fraction(5), Fraction(4), Fraction(3, 4), Fraction(1, 8), Fraction(1, 2))
 
 
 def is_balanced(case: Balanced) -> bool:
@@ -209,7 +207,7 @@ def is_balanced(case: Balanced) -> bool:
 
 
 def draw_balanced(draws: Draws) -> Crowd:
-    """Draw three groups around `BALANCED`."""
+    """Draw three groups like `BALANCED`, but further apart."""
     case = Balanced(
         reach=draws.one_of((9, 10, 11, 12)),
         base=Fraction(draws.whole(20) + 90, 10),
@@ -249,10 +247,10 @@ class Stretched:
         return fitted(crowd_of(features, pairs, law, parameters, shares))
 
 
-POOLED_BOUND = Fraction(101, 97)
+POOLED_BOUND = Fraction(109, 104)
 """Above e^{φ*} in `STRETCHED`."""
 
-STRETCHED = Stretched(30, Fraction(1, 3), Fraction(29, 28), Fraction(100), Fraction(9, 10))
+STRETCHED = Stretched(31, Fraction(1, 3), Fraction(24, 23), Fraction(30), Fraction(10, 11))
 
 
 def breaks_sharp(case: Stretched, pooled: Fraction) -> bool:
@@ -273,7 +271,7 @@ def breaks_sharp(case: Stretched, pooled: Fraction) -> bool:
         score += weight * z * (chance(pooled, z) - everybody)
         epsilon += weight * (other - own)
     claimed = 4 * (1 - case.share) * epsilon / case.reach
-    below = pooled / case.own < exponential_bounds(claimed)[0]
+    below = pooled / case.own < exponential(claimed).low
     return score > 0 and case.own < pooled < case.other and below
 
 
@@ -333,9 +331,32 @@ REWARD_MISMATCH_MISSPECIFIED = Theorem(
     sharp=(BALANCED.crowd(0.2), BALANCED.crowd(0.01)),
     constants={"published": PUBLISHED},
     counterexample=Counterexample(
-        r"three groups, four responses, two features: \phi^* = \phi_u exactly, for every share of"
-        r" the most distant group u, while \epsilon > 0: no constant in the place of 1/4 holds",
+        r"three groups, four responses, two features: $\phi^* = \phi_u$ exactly, for every share of"
+        r" the most distant group $u$, while $\epsilon > 0$: no constant in the place of"
+        r" $\tfrac14$ holds",
         lambda: is_balanced(BALANCED),
+        python="""\
+from fractions import Fraction as F
+
+# Differences of features of the compared pairs, of the responses (0,0), (1,0), (1,1), (0,-8);
+# by group the odds (e^{phi_1}, e^{phi_2}); k and j are equally frequent, u has any share.
+pairs = ((1, 1), (1, 0), (0, 8))
+odds = {"u": (F(4), F(3, 4)), "k": (F(5), F(1)), "j": (F(5), F(1, 8))}
+p = {g: [1 / (1 + 1 / (a**i * b**j)) for i, j in pairs] for g, (a, b) in odds.items()}
+pull = [u - (k + j) / 2 for u, k, j in zip(p["u"], p["k"], p["j"])]
+raw = (1 / pull[0], -1 / pull[1], -1 / (8 * pull[2]))
+law = [weight / sum(raw) for weight in raw]  # how often each pair is compared
+
+
+def distance(a, b):
+    return sum(w * abs(x - y) for w, x, y in zip(law, p[a], p[b]))
+
+
+assert min(law) > 0
+for i in range(2):  # the pooled likelihood is stationary at the reward of u
+    assert sum(w * z[i] * d for w, z, d in zip(law, pairs, pull)) == 0
+assert distance("u", "j") > max(distance("k", "j"), distance("u", "k"))
+""",
     ),
 )
 
@@ -354,9 +375,35 @@ REWARD_MISMATCH_SHARP_MISSPECIFIED = Theorem(
     sharp=(STRETCHED.crowd(),),
     constants={"sharp": SHARP},
     counterexample=Counterexample(
-        r"three responses and one feature, z = 30 with probability 1/3, otherwise z = 1;"
-        r" e^{\phi_u} = 29/28, e^{\phi_j} = 100, \eta_u = 9/10",
+        r"three responses and one feature, $z = 31$ with probability $\tfrac13$, otherwise $z = 1$;"
+        r" $e^{\phi_u} = \tfrac{24}{23}$, $e^{\phi_j} = 30$, $\eta_u = \tfrac{10}{11}$",
         lambda: breaks_sharp(STRETCHED, POOLED_BOUND),
+        python="""\
+from fractions import Fraction as F
+from math import factorial
+
+# One feature, responses 31/2, -31/2, 29/2; pairs with z = 31 and z = 1. D = 31/2.
+often, own, other, share = F(1, 3), F(24, 23), F(30), F(10, 11)  # own, other: e^phi
+weights = ((31, often), (1, 1 - often))
+
+
+def chance(odds, z):
+    return odds**z / (1 + odds**z)
+
+
+def score(odds):  # of the pooled likelihood; increasing in the odds, 0 at phi*
+    return sum(
+        w * z * (chance(odds, z) - share * chance(own, z) - (1 - share) * chance(other, z))
+        for z, w in weights
+    )
+
+
+above = F(109, 104)  # above e^{phi*}
+epsilon = sum(w * (chance(other, z) - chance(own, z)) for z, w in weights)
+claimed = 2 / F(31, 2) * (1 - share) * epsilon
+assert score(above) > 0
+assert above / own < sum(claimed**k / F(factorial(k)) for k in range(20))  # phi* - phi_u < claimed
+""",
     ),
 )
 

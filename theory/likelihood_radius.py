@@ -20,8 +20,8 @@ from nlhf.theorems import (
     Theorem,
 )
 
-from .averages import exponential_bounds
 from .draws import Draws, instances
+from .enclosures import exponential
 from .experiments import (
     Experiment,
     Level,
@@ -131,9 +131,9 @@ def _draw_foreign(draws: Draws) -> Experiment:
 
 def _draw_peeking(draws: Draws) -> Experiment:
     """Book wins under a pair that P* says is lost, and losses under one that it says is won."""
-    sure = draws.between(0.9, 0.97)
+    sure = draws.between(0.9, 0.95)
     models = np.array([[sure, 1.0 - sure], [1.0 - sure, sure]])
-    delta = draws.logarithmic(0.1, 0.5)
+    delta = draws.logarithmic(0.3, 0.5)
     plain = conduct(models, 1, 9, delta, np.random.default_rng(0))
     filed = tuple(np.broadcast_to([0, 1], booked.shape).copy() for booked in plain.filed)
     everywhere = tuple(np.ones_like(chosen) for chosen in plain.estimates)
@@ -262,10 +262,10 @@ class Duel:
         return self.count * (self.rival - self.truth) ** 2
 
 
-SMALLEST = Duel(Fraction(1, 6), Fraction(5, 6), 14, Fraction(1, 250))
+SMALLEST = Duel(Fraction(1, 6), Fraction(5, 6), 14, Fraction(1, 244))
 """Seven wins of fourteen are a tie, and the estimate may be the rival."""
 
-UNTIED = Duel(Fraction(3, 20), Fraction(4, 5), 15, Fraction(9, 2500))
+UNTIED = Duel(Fraction(3, 19), Fraction(21, 25), 14, Fraction(1, 335))
 """No ties: the estimate is unique."""
 
 BLOCK = Duel(Fraction(1, 2), Fraction(3, 4), 159, Fraction(1, 20))
@@ -290,7 +290,7 @@ def chance_of_rival(duel: Duel) -> Fraction:
 
 def exceeds_log(value: Fraction, ratio: Fraction) -> bool:
     """Verify value > log(ratio) in rational arithmetic, for 0 ≤ value < 32."""
-    return exponential_bounds(value)[0] > ratio
+    return exponential(value).low > ratio
 
 
 def breaks_without_two(duel: Duel) -> bool:
@@ -335,12 +335,35 @@ MLE_RADIUS_WITHOUT_2 = Theorem(
     sharp=(SMALLEST.experiment, UNTIED.experiment),
     constants={"radius": TRANSCRIBED},
     counterexample=Counterexample(
-        r"one pair, won with 1/6 under P^* and with 5/6 under the only rival, compared 14 times,"
-        r" and \delta = 1/250: the rival is at least as likely with probability 0.00411 > \delta,"
-        r" and 14 \cdot 4/9 > \log(2/\delta); without ties 3/20, 4/5, 15 comparisons,"
-        r" \delta = 9/2500; and with 1000 models and \delta = 1/20 the radius fails with"
-        r" probability above 3/10",
+        r"one pair, won with $\tfrac16$ under $P^*$ and with $\tfrac56$ under the only rival,"
+        r" compared 14 times, and $\delta = \tfrac1{244}$: the rival is at least as likely with"
+        r" probability $0.004108 > \delta$, and $14 \cdot \tfrac49 > \log(2/\delta)$; without ties"
+        r" $\tfrac3{19}$, $\tfrac{21}{25}$, 14 comparisons, $\delta = \tfrac1{335}$; and with 1000"
+        r" models and $\delta = \tfrac1{20}$ the radius fails with probability above $\tfrac3{10}$",
         _is_certified,
+        python="""\
+from fractions import Fraction as F
+from math import comb, factorial
+
+
+def chance(p, q, n):  # that the rival q is at least as likely as the true p on n comparisons
+    wins = [w for w in range(n + 1) if q**w * (1 - q) ** (n - w) >= p**w * (1 - p) ** (n - w)]
+    return sum(comb(n, w) * p**w * (1 - p) ** (n - w) for w in wins)
+
+
+def outside(p, q, n, ratio):  # whether n (q - p)^2 > log(ratio), by the exponential series
+    return sum((n * (q - p) ** 2) ** k / F(factorial(k)) for k in range(60)) > ratio
+
+
+cases = ((F(1, 6), F(5, 6), 14, F(1, 244)), (F(3, 19), F(21, 25), 14, F(1, 335)))
+for p, q, n, delta in cases:
+    assert outside(p, q, n, 2 / delta) and chance(p, q, n) > delta
+
+# 999 rivals, each with a pair of its own, which has 1/2 in truth
+p, q, n, models, delta = F(1, 2), F(3, 4), 159, 1000, F(1, 20)
+assert outside(p, q, n, models / delta)
+assert 1 - (1 - chance(p, q, n)) ** (models - 1) > F(3, 10)
+""",
     ),
 )
 

@@ -155,7 +155,7 @@ def _draw_other_weights(draws: Draws) -> Saddle:
     instance = _draw_saddle(draws)
     shares = draw_shares(draws, len(instance.shares))
     policy = response(instance.groups, shares)
-    solved = once_in(4, shares)
+    solved = once_in(2, shares)
     return replace(
         instance, policy=policy, shares=shares, challenger=instance.policy, solved=solved
     )

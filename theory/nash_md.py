@@ -153,7 +153,7 @@ NASH_MD_RATE = Theorem(
     statement=(
         r"\pi_{t+1} \propto \pi_t^m e^{s_t P\pi_t^m} with \pi_t^m \propto \pi_t^{1-m_t}\mu^{m_t},"
         r" m_t = s_t\tau, has KL(\pi^*\|\pi_{t+1}) \le (1-m_t)KL(\pi^*\|\pi_t) + s_t^2L^2/2;"
-        r" for s_t = 2/(\tau(t+2)) KL(\pi^*\|\pi_T) \le 2L^2/(\tau^2(T+1)), where L \le 1/2 is"
+        r" for s_t = 2/(\tau(t+2)), KL(\pi^*\|\pi_T) \le 2L^2/(\tau^2(T+1)), where L \le 1/2 is"
         r" half the range of P, and so 8/(\tau^2(T+1)), which is cited"
     ),
     sources=(Citation("munos2023", "as commonly stated"),),

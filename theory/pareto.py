@@ -158,9 +158,9 @@ BT_FAILS_PARETO = Theorem(
     statement=(
         r"x_a=(2,1), x_b=(1,1), x_c=(0,0), x_{a'}=x_a-(\varepsilon,0),"
         r" x_{b'}=x_b-(\varepsilon,0), x_{c'}=x_c+(-\varepsilon,\delta\varepsilon); a share p votes"
-        r" a a' b b' c' c, the rest c' c b' b a' a, both feasible: the Bradley-Terry reward of"
-        r" greatest likelihood puts c above c', against everybody and against the feasible ranking"
-        r" of the majority"
+        r" a, a', b, b', c', c in this order, the rest c', c, b', b, a', a, both feasible: the"
+        r" Bradley-Terry reward of greatest likelihood puts c above c', against everybody"
+        r" and against the feasible ranking of the majority"
     ),
     sources=(Citation("ge2024", "Theorem 3.1, the witness of its footnote 7 corrected"),),
     hypotheses=(

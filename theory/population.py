@@ -16,9 +16,9 @@ from nlhf.theorems import (
     Theorem,
 )
 
-from .averages import exponential_bounds
 from .definitions import Game, Payoffs, relative
 from .draws import Draws, instances
+from .enclosures import exponential
 from .instances import equilibrium
 from .learnt import Learnt, draw_learnt, error, gap, reach
 from .likelihood_radius import UNTIED, Duel, breaks_without_two
@@ -62,8 +62,11 @@ def _population(learnt: Learnt) -> Margin:
         "as cited": CITED * beta(learnt) * sqrt(per_comparison),
         "sharpened": 2.0 * sqrt(SPREAD * learnt.radius * per_comparison),
     }
-    finite = {name: bound for name, bound in bounds.items() if np.isfinite(bound)}
-    return Margin.every({name: relative(lost, bound, allowed) for name, bound in finite.items()})
+    # Where the data say nothing the bound is infinite; a gap is below 1 + τ log(1/min μ).
+    most = 1.0 - learnt.temperature * float(learnt.log_reference.min())
+    return Margin.every(
+        {name: relative(lost, min(bound, most), allowed) for name, bound in bounds.items()}
+    )
 
 
 def _draw_population(draws: Draws) -> Learnt:
@@ -198,8 +201,8 @@ def excludes(case: Excluded) -> bool:
     log 3 < 1.1.
     """
     duel, h, x = case.duel, case.advantage, case.coldness
-    off = 1 / exponential_bounds(Fraction(x))[0]
-    half_off = 1 / exponential_bounds(Fraction(x, 2))[0]
+    off = 1 / exponential(Fraction(x)).low
+    half_off = 1 / exponential(Fraction(x, 2)).low
     dominated = duel.rival >= Fraction(1, 2) + 2 * h and off * (h + Fraction(1, 2)) <= h / 2
     dominated = dominated and duel.truth <= Fraction(1, 2)
     lost = Fraction(1, 2) - duel.truth - 2 * off - Fraction(11, 10) * h / x
@@ -207,7 +210,7 @@ def excludes(case: Excluded) -> bool:
     return dominated and small and breaks_without_two(duel)
 
 
-WITNESS = Excluded(UNTIED, Fraction(1, 100), 30)
+WITNESS = Excluded(UNTIED, Fraction(1, 34), 14)
 
 
 def _draw_excluded(draws: Draws) -> Excluded:
@@ -237,11 +240,40 @@ PELHF_AS_TRANSCRIBED = Theorem(
     sharp=(WITNESS,),
     constants={"cited": CITED},
     counterexample=Counterexample(
-        r"two models of three responses a, z, y; z and y are compared 15 times; z wins with 3/20"
-        r" under P^* and 4/5 under its rival; \delta = 9/2500: with probability 0.0036056 > \delta"
-        r" the rival is estimated and P^* is excluded; the rival has z beat a by 1/100, P^* has a"
-        r" beat z by 1/100; then the gap is above 0.34 and 4\beta\sqrt{C/n} below 0.12",
+        r"two models of three responses $a, z, y$; $z$ and $y$ are compared 14 times; $z$ wins with"
+        r" $\tfrac3{19}$ under $P^*$ and $\tfrac{21}{25}$ under its rival; $\delta = \tfrac1{335}$:"
+        r" with probability $0.002992 > \delta$ the rival is estimated and $P^*$ is excluded; the"
+        r" rival has $z$ beat $a$ by $\tfrac1{34}$, $P^*$ has $a$ beat $z$ by $\tfrac1{34}$, and"
+        r" $\tau = \tfrac1{476}$; then the gap is above $0.3397$ and $4\beta\sqrt{C/n}$ below"
+        r" $0.3380$",
         lambda: excludes(WITNESS),
+        python="""\
+from fractions import Fraction as F
+from math import comb, factorial
+
+# Responses a, z, y, uniform reference; z and y are compared n times. Entry [i][j] is the
+# probability that response i beats response j.
+h, tau, n, delta, half = F(1, 34), F(1, 476), 14, F(1, 335), F(1, 2)
+p, q = F(3, 19), F(21, 25)
+truth = ((half, half + h, half + h), (half - h, half, p), (half - h, 1 - p, half))
+rival = ((half, half - h, half + h), (half + h, half, q), (half - h, 1 - q, half))
+
+
+def exp(x):  # a lower bound
+    return sum(x**k / F(factorial(k)) for k in range(60))
+
+
+# With probability above delta the rival is likelier, and P* is outside its version space.
+wins = [w for w in range(n + 1) if q**w * (1 - q) ** (n - w) > p**w * (1 - p) ** (n - w)]
+assert sum(comb(n, w) * p**w * (1 - p) ** (n - w) for w in wins) > delta
+assert exp(n * (q - p) ** 2) > 2 / delta
+
+# Then the policy is the rival's equilibrium: nearly all on z, since row z exceeds the others by h.
+# That of the truth is nearly all on a. y takes the gap; the bound sees only h and what leaks.
+off, leak = 1 / exp(h / tau), 1 / exp(h / tau / 2)
+gap = half - p - 2 * off - F(11, 10) * tau  # log 3 < 1.1
+assert gap > 0 and gap**2 > 32 * (2 * h + off + leak) ** 2
+""",
     ),
 )
 

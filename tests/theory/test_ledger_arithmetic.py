@@ -227,11 +227,16 @@ def test_the_reverse_divergence_exceeds_every_multiple_of_the_gap(constant):
 
 
 def test_the_rational_certificate_can_fail():
-    assert gap.breaks(Fraction(10), 22)
-    assert not gap.breaks(Fraction(10), 21)
+    assert gap.halved_breaks(Fraction(10), 22)
+    assert not gap.halved_breaks(Fraction(10), 21)
     assert gap.breaking_exponent(Fraction(10)) == 22
     assert gap.breaking_exponent(Fraction(3, 2)) == 5
-    assert not gap.breaks(Fraction(-2), 0), "all mass on one response is no member of the family"
+    assert not gap.halved_breaks(Fraction(-2), 0), "all mass on one response is no member"
+    for constant, denominator in gap.LEAST.items():
+        assert gap.breaks(Fraction(constant), Fraction(1, denominator))
+        assert not gap.breaks(Fraction(constant), Fraction(1, denominator - 1))
+    assert not gap.breaks(Fraction(1), Fraction(1, 2)), "nothing is lost at the equilibrium"
+    assert not gap.breaks(Fraction(1), Fraction(0))
 
 
 def test_the_repairing_constant_increases_from_one_like_a_logarithm():

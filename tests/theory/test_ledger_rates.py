@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from nlhf_theory import averages, linear_rates, nash_md, proximal_point, recursions
 from nlhf_theory.definitions import Game, best_response, improvement
+from nlhf_theory.enclosures import exponential
 
 import nlhf
 
@@ -165,12 +166,12 @@ def test_decaying_steps_are_the_textbook_ones():
 
 
 def test_the_sure_winner_in_closed_form():
-    share, count = Fraction(1, 16), 9
+    share, count = Fraction(1, 7), 9
     instance = averages.sure_winner(share, count, 0.5)
     mp.mp.dps = 30
-    summed = sum(1 / (1 + mp.mpf(1) / 15 * mp.exp(mp.mpf(t) / 4)) for t in range(1, count + 1))
+    summed = sum(1 / (1 + mp.mpf(1) / 6 * mp.exp(mp.mpf(t) / 4)) for t in range(1, count + 1))
     margin = averages.ONPO_AS_EXTRACTED.margin(instance)
-    claimed = 4 * mp.sqrt(mp.log(16)) / count
+    claimed = 4 * mp.sqrt(mp.log(7)) / count
     assert margin.value == pytest.approx(float(claimed - summed / count), rel=1e-12)
     assert margin.violated
     assert not averages.ONPO_AVERAGE.margin(instance).violated
@@ -179,7 +180,7 @@ def test_the_sure_winner_in_closed_form():
 def test_the_rational_certificate_of_the_average_can_fail():
     assert averages.breaks_as_extracted(*averages.SMALLEST)
     assert averages.breaks_as_extracted(*averages.UNIFORM)
-    assert not averages.breaks_as_extracted(Fraction(1, 16), 8)
+    assert not averages.breaks_as_extracted(Fraction(1, 7), 8)
     assert not averages.breaks_as_extracted(Fraction(1, 3), 60), "log 3 is too small"
     assert not averages.breaks_as_extracted(Fraction(3, 4), 60), "the start favours the winner"
 
@@ -199,7 +200,7 @@ def test_three_tied_losers_are_as_one():
 @pytest.mark.parametrize("x", [Fraction(0), Fraction(1, 4), Fraction(7, 2), Fraction(20)])
 def test_rational_bounds_enclose_the_exponential(x):
     mp.mp.dps = 80
-    low, high = (mp.mpf(b.numerator) / b.denominator for b in averages.exponential_bounds(x))
+    low, high = (mp.mpf(b.numerator) / b.denominator for b in exponential(x))
     true = mp.exp(mp.mpf(x.numerator) / x.denominator)
     assert low <= true <= high
     assert high - low < 1e-5 * true
