@@ -1,10 +1,6 @@
 """The alignment gap of a single reward and its bounds, against ε, against η(u), against β."""
 
-import csv
-import sys
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -14,20 +10,27 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from paper_figs.inputs import table
 from paper_figs.style import (
     BLACK,
+    DASH_DOT,
+    FULL,
     GREEN,
-    OUT,
+    LONG,
     PURPLE,
     SETTINGS,
+    SHORT,
     SKY,
+    SOLID,
     VERMILION,
-    checked_input,
+    Dashes,
+    new_figure,
     save,
+    write_powers,
 )
 
 LABEL = "impossibility"
-INPUT = "benchmarks/results/impossibility.csv"
+INPUTS = ("benchmarks/results/impossibility.csv",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +48,22 @@ class Curve:
     column: str
     label: str
     colour: str
-    dashes: Literal["-"] | tuple[int, tuple[float, ...]]
+    dashes: Dashes
     width: float
 
 
 EXPLICIT = "lower bound: explicit, repaired (exact pooled model)"
 CURVES = (
-    Curve("gap", "alignment gap, exact", BLACK, "-", 2.8),
-    Curve("segment", "lower bound: segment (always holds)", SKY, (0, (4, 1.5)), 1.3),
-    Curve("repaired", EXPLICIT, GREEN, (0, (2, 1.2)), 1.5),
-    Curve("transcribed", "bound as commonly transcribed: refuted", VERMILION, "-", 1.2),
+    Curve("gap", "alignment gap, exact", BLACK, SOLID, 2.6),
+    Curve("segment", "lower bound: segment (always holds)", SKY, LONG, 1.2),
+    Curve("repaired", EXPLICIT, GREEN, SHORT, 1.4),
+    Curve("transcribed", "bound as commonly transcribed: refuted", VERMILION, SOLID, 1.0),
     Curve(
         "squared",
         "the same with [ε(1 − η(u))]²: refuted as β → 0",
         PURPLE,
-        (0, (6, 1.5, 1, 1.5)),
-        1.2,
+        DASH_DOT,
+        1.1,
     ),
 )
 """In the order of drawing: the segment bound is dashed on top of the gap, which it nearly meets."""
@@ -96,14 +99,10 @@ Column = Float[np.ndarray, "point"]
 
 def data() -> dict[str, dict[str, Column]]:
     """Return the columns of every sweep as they are in the results."""
-    text = checked_input(LABEL, INPUT).read_text(encoding="utf-8").splitlines()
-    rows = list(csv.DictReader(line for line in text if not line.startswith("#")))
+    rows = table(LABEL, INPUTS[0])
+    names = [name for name in rows.rows[0] if name != "sweep"]
     return {
-        panel.sweep: {
-            name: np.array([float(row[name]) for row in rows if row["sweep"] == panel.sweep])
-            for name in rows[0]
-            if name != "sweep"
-        }
+        panel.sweep: {name: rows.where("sweep", panel.sweep).numbers(name) for name in names}
         for panel in PANELS
     }
 
@@ -124,6 +123,8 @@ def draw_panel(axes: Axes, panel: Panel, columns: dict[str, Column]) -> None:
         )
     axes.set_xscale(panel.scale)
     axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis)[panel.scale == "linear" :]:
+        write_powers(axis)
     axes.set_title(panel.title, loc="left")
     axes.set_xlabel(panel.label)
 
@@ -131,7 +132,7 @@ def draw_panel(axes: Axes, panel: Panel, columns: dict[str, Column]) -> None:
 def draw(sweeps: dict[str, dict[str, Column]]) -> Figure:
     """Return the figure."""
     with mpl.rc_context(SETTINGS):
-        figure = Figure(figsize=(7.8, 3.5))
+        figure = new_figure(FULL, 2.95)
         panels = figure.subplots(1, len(PANELS))
         for axes, panel in zip(panels, PANELS, strict=True):
             draw_panel(axes, panel, sweeps[panel.sweep])
@@ -144,15 +145,9 @@ def draw(sweeps: dict[str, dict[str, Column]]) -> Figure:
             Patch(color=VERMILION, alpha=0.18, linewidth=0, label="transcribed bound above the gap")
         )
         figure.legend(handles=handles, loc="lower center", ncols=2, frameon=False)
-        figure.subplots_adjust(left=0.095, right=0.99, top=0.92, bottom=0.36, wspace=0.33)
+        figure.subplots_adjust(left=0.085, right=0.985, top=0.925, bottom=0.335, wspace=0.3)
     return figure
 
 
-def main(arguments: list[str]) -> int:
-    """Run ``python -m paper_figs.fig_impossibility [FOLDER]``."""
-    save(draw(data()), LABEL, Path(arguments[0]) if arguments else OUT)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    save(draw(data()), LABEL)

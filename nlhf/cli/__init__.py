@@ -17,6 +17,7 @@ from nlhf.cli.bench import Bench
 from nlhf.cli.compare import Compare
 from nlhf.cli.evaluate import Evaluate
 from nlhf.cli.example import Example
+from nlhf.cli.figure import Figure
 from nlhf.cli.learn import Learn
 from nlhf.cli.sample import Chat, Sample
 from nlhf.cli.solve import Solve
@@ -36,6 +37,7 @@ _COMMANDS = {
     "verify": Verify,
     "example": Example,
     "bench": Bench,
+    "figure": Figure,
 }
 
 _DESCRIPTION = """Exact, certified equilibria of human preferences.
