@@ -3,24 +3,29 @@
 import json
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, is_dataclass
-from importlib.metadata import version
-from math import isfinite
-from tempfile import TemporaryDirectory
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import tyro
 
 from nlhf.cli.progress import stages
 from nlhf.cli.tables import plain_console
 from nlhf.errors import InvalidProblem
 from nlhf.labels import printable
-from nlhf.results import Provenance
-from nlhf.streams import Stream
-from nlhf.theorems import DEFAULT_BUDGET, Report, installed_theorems, select, verify
+from nlhf.theorems import (
+    DEFAULT_BUDGET,
+    QUICK_BUDGET,
+    Record,
+    Search,
+    installed_differences,
+    installed_references,
+    installed_theorems,
+    plain,
+    run,
+    select,
+    versions,
+)
 
 EXIT_NOT_AS_EXPECTED = 1
 """A verdict is not the expected one, or a control does not bite."""
@@ -35,114 +40,132 @@ class Verify:
     the claim. The verdict is "not falsified", "falsified" or "vacuous", never "proved": the proofs
     are beside the statements, in theory/.
 
+    With --report, the whole of it becomes one page, DIR/index.html, that needs nothing else, and
+    DIR/report.md; every theorem that is done stays in DIR/theorems, so that a run that was stopped
+    goes on where it was. The numbers do not depend on the number of workers.
+
     Exit codes: 0 if every verdict is the expected one, every control bites and every
     counterexample passes its exact check; 1 if not; 2 on an unknown key or a bad number.
 
-    Example: nlhf verify --only gap-identity --budget 200
+    Example: nlhf verify --report out
     """
 
     only: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY [KEY ...]")] = ()
     """Check only the theorems with these keys."""
-    budget: int = DEFAULT_BUDGET
-    """Instances per theorem; each control gets an eighth of it, at least 20."""
+    budget: int | None = None
+    """Instances per theorem, 200 unless given; each control gets an eighth of it, at least 20 or,
+    where it is smaller, the budget."""
+    quick: bool = False
+    """The smallest budget that shows all, 12: under 20 seconds on two cores."""
     seed: int = 0
     """Seed of the search; the same seed gives the same report."""
+    workers: int | None = None
+    """Processes; as many as there are cores unless given."""
+    report: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Write the report into this folder, and go on from what an earlier run left there."""
     json: bool = False
     """Print one JSON document instead of a table."""
 
     def run(self) -> int:
         """Check, print, return the exit code."""
+        search = self._search()
+        theorems = select(installed_theorems(), self.only)
+        references = installed_references()
+        kept = None if self.report is None else self.report / "theorems"
+        start = time.perf_counter()
+        with stages() as progress:
+            records = run(theorems, search, self._workers(), kept, progress)
+        seconds = time.perf_counter() - start
+        if self.report is not None:
+            from nlhf.reporting import Texts, origin, write_report
+
+            texts = Texts(references, installed_differences())
+            write_report(records, texts, origin(search, seconds), self.report)
+        if self.json:
+            print(json.dumps(document(records, self._config(search), seconds), allow_nan=False))
+        else:
+            _print(records, search, seconds)
+            if self.report is not None:
+                print(f"The report is {self.report / 'index.html'}, and beside it as Markdown.")
+        return 0 if all(record.as_expected for record in records) else EXIT_NOT_AS_EXPECTED
+
+    def _search(self) -> Search:
+        if self.quick and self.budget is not None:
+            raise InvalidProblem(
+                f"--quick and --budget {self.budget} both say how much to search", "give one"
+            )
         if self.seed < 0:
             raise InvalidProblem(f"--seed is {self.seed}", "give an integer of at least 0")
-        theorems = select(installed_theorems(), self.only)
-        start = time.perf_counter()
-        with _no_folder_left_behind(), stages() as progress:
-            reports = verify(
-                theorems,
-                self.budget,
-                Stream(self.seed),
-                lambda key, share: progress(key, round(100 * share), 100),
-            )
-        seconds = time.perf_counter() - start
-        if self.json:
-            print(json.dumps(document(reports, asdict(self), seconds), allow_nan=False))
-        else:
-            _print(reports, self, seconds)
-        return 0 if all(report.as_expected for report in reports) else EXIT_NOT_AS_EXPECTED
+        given = DEFAULT_BUDGET if self.budget is None else self.budget
+        return Search(QUICK_BUDGET if self.quick else given, self.seed)
+
+    def _workers(self) -> int:
+        if self.workers is None:
+            return os.cpu_count() or 1
+        if self.workers < 1:
+            raise InvalidProblem(f"--workers is {self.workers}", "give an integer of at least 1")
+        return self.workers
+
+    def _config(self, search: Search) -> dict[str, Any]:
+        return {"only": list(self.only), **asdict(search), "json": self.json}
 
 
-@contextmanager
-def _no_folder_left_behind() -> Iterator[None]:
-    """Keep Hypothesis, which caches the constants of local modules, out of the working folder."""
-    from hypothesis.configuration import set_hypothesis_home_dir
-
-    if "HYPOTHESIS_STORAGE_DIRECTORY" in os.environ:
-        yield
-        return
-    with TemporaryDirectory() as folder:
-        set_hypothesis_home_dir(folder)
-        try:
-            yield
-        finally:
-            set_hypothesis_home_dir(None)
-
-
-def document(
-    reports: tuple[Report[Any], ...], config: dict[str, Any], seconds: float
-) -> dict[str, Any]:
-    """Return the reports as plain JSON types; numbers that are not finite become strings."""
+def document(records: tuple[Record, ...], config: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """Return the records as plain JSON types; numbers that are not finite become strings."""
     return {
-        "as_expected": all(report.as_expected for report in reports),
+        "as_expected": all(record.as_expected for record in records),
         "config": config,
-        "versions": {
-            **dict(Provenance(method="").versions),
-            "hypothesis": version("hypothesis"),
-        },
+        "versions": dict(versions()),
         "seconds": seconds,
-        "theorems": [_entry(report) for report in reports],
+        "differences": plain(installed_differences()),
+        "theorems": [_entry(record) for record in records],
     }
 
 
-def _entry(report: Report[Any]) -> dict[str, Any]:
-    theorem = report.theorem
+def _entry(record: Record) -> dict[str, Any]:
     return {
-        "key": theorem.key,
-        "statement": theorem.statement,
-        "sources": [asdict(source) for source in theorem.sources],
-        "hypotheses": {h.name: h.text for h in theorem.hypotheses},
-        "constants": dict(theorem.constants),
-        "expected": str(theorem.expected),
-        "verdict": str(report.verdict),
-        "as_expected": report.as_expected,
-        "complaints": list(report.complaints),
-        "instances": report.instances,
-        "undecided": report.undecided,
-        "rejected": report.rejected,
-        "violations": report.violations,
-        "tightest": _plain(report.tightest),
-        "witness": _plain(report.witness),
-        "parts": _plain(list(report.parts)),
-        "controls": _plain(list(report.controls)),
-        "counterexample": theorem.counterexample.text if theorem.counterexample else None,
-        "counterexample_certified": report.certified,
-        "seconds": report.seconds,
+        "key": record.key,
+        "statement": record.statement,
+        "sources": plain(record.sources),
+        "hypotheses": {clause.name: clause.text for clause in record.hypotheses},
+        "constants": dict(record.constants),
+        "expected": str(record.expected),
+        "verdict": str(record.verdict),
+        "as_expected": record.as_expected,
+        "complaints": list(record.complaints),
+        "instances": record.instances,
+        "undecided": record.undecided,
+        "rejected": record.rejected,
+        "violations": record.violations,
+        "tightest": plain(record.tightest),
+        "witness": record.witness,
+        "parts": [
+            {
+                "name": part.name,
+                "instances": part.instances,
+                "tightest": plain(part.tightest),
+            }
+            for part in record.parts
+        ],
+        "controls": [
+            {
+                "hypothesis": control.hypothesis,
+                "bites": control.bites,
+                "instances": control.instances,
+                "broken": list(control.broken),
+                "deepest": plain(control.deepest),
+                "deepest_part": control.deepest_part,
+            }
+            for control in record.controls
+        ],
+        "counterexample": record.counterexample or None,
+        "counterexample_source": record.counterexample_source or None,
+        "counterexample_certified": record.certified,
+        "seconds": record.seconds,
     }
 
 
-def _plain(value: Any) -> Any:
-    """Return nested dataclasses, arrays and tuples as JSON types."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not isfinite(value):
-        return str(value)
-    return value if isinstance(value, bool | int | float | str | None) else repr(value)
-
-
-def _print(reports: tuple[Report[Any], ...], command: Verify, seconds: float) -> None:
+def _print(records: tuple[Record, ...], search: Search, seconds: float) -> None:
     from rich.table import Table
 
     console = plain_console(160)
@@ -154,32 +177,32 @@ def _print(reports: tuple[Report[Any], ...], command: Verify, seconds: float) ->
     table.add_column("tightest margin", justify="right")
     table.add_column("controls that bite", overflow="fold")
     table.add_column("s", justify="right")
-    for report in reports:
-        table.add_row(*_row(report))
+    for record in records:
+        table.add_row(*_row(record))
     console.print(table)
-    for report in reports:
-        for complaint in report.complaints:
-            console.print(printable(f"{report.theorem.key}: {complaint}"), style="red")
-    good = sum(report.as_expected for report in reports)
+    for record in records:
+        for complaint in record.complaints:
+            console.print(printable(f"{record.key}: {complaint}"), style="red")
+    good = sum(record.as_expected for record in records)
     console.print(
-        f"{good} of {len(reports)} as expected (seed {command.seed}, budget {command.budget}, "
+        f"{good} of {len(records)} as expected (seed {search.seed}, budget {search.budget}, "
         f"{seconds:.1f} s). The margin is over its scale; 0 is tight. Not falsified is not proved."
     )
 
 
-def _row(report: Report[Any]) -> list[Any]:
+def _row(record: Record) -> list[Any]:
     from rich.text import Text
 
-    colour = "green" if report.as_expected else "red"
-    controls = [f"{c.hypothesis} {c.bites}/{c.instances}" for c in report.controls]
-    if report.theorem.counterexample is not None:
-        controls.append("counterexample " + ("certified" if report.certified else "NOT certified"))
+    colour = "green" if record.as_expected else "red"
+    controls = [f"{c.hypothesis} {c.bites}/{c.instances}" for c in record.controls]
+    if record.counterexample:
+        controls.append("counterexample " + ("certified" if record.certified else "NOT certified"))
     return [
-        report.theorem.key,
-        str(report.theorem.expected),
-        Text(str(report.verdict), style=colour),
-        str(report.instances),
-        f"{report.tightest:.1e}",
+        record.key,
+        str(record.expected),
+        Text(str(record.verdict), style=colour),
+        str(record.instances),
+        f"{record.tightest:.1e}",
         ", ".join(controls),
-        f"{report.seconds:.1f}",
+        f"{record.seconds:.1f}",
     ]

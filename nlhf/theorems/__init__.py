@@ -6,6 +6,7 @@ Statements live outside the package, in modules found through the entry-point gr
 
 from nlhf.theorems.checking import (
     DEFAULT_BUDGET,
+    QUICK_BUDGET,
     ControlReport,
     PartReport,
     Report,
@@ -13,11 +14,21 @@ from nlhf.theorems.checking import (
     check,
     verify,
 )
-from nlhf.theorems.ledger import installed_theorems, select
+from nlhf.theorems.ledger import (
+    installed_differences,
+    installed_references,
+    installed_theorems,
+    select,
+)
+from nlhf.theorems.records import Clause, Record, plain, record
+from nlhf.theorems.references import Reference
+from nlhf.theorems.running import run
+from nlhf.theorems.shelf import Search, versions
 from nlhf.theorems.statement import (
     Citation,
     Coordinates,
     Counterexample,
+    Difference,
     Expected,
     Hypothesis,
     Margin,
@@ -27,20 +38,32 @@ from nlhf.theorems.statement import (
 
 __all__ = [
     "DEFAULT_BUDGET",
+    "QUICK_BUDGET",
     "Citation",
+    "Clause",
     "ControlReport",
     "Coordinates",
     "Counterexample",
+    "Difference",
     "Expected",
     "Hypothesis",
     "Margin",
     "PartReport",
+    "Record",
+    "Reference",
     "Report",
+    "Search",
     "Strategy",
     "Theorem",
     "Verdict",
     "check",
+    "installed_differences",
+    "installed_references",
     "installed_theorems",
+    "plain",
+    "record",
+    "run",
     "select",
     "verify",
+    "versions",
 ]

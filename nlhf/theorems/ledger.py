@@ -1,15 +1,21 @@
 """Where statements come from: installed packages announce theirs under one entry-point group."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from importlib.metadata import entry_points
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from importlib.resources import files
 from typing import Any
 
 from nlhf.errors import InvalidProblem, MissingExtra
-from nlhf.theorems.statement import Theorem
+from nlhf.theorems.references import Reference, parse_references
+from nlhf.theorems.statement import Difference, Theorem
 
 GROUP = "nlhf.theorems"
 """The entry-point group; each entry is a tuple of theorems."""
+
+BIBLIOGRAPHY = "references.bib"
+"""The file beside the statements that says in full what their sources are."""
 
 
 def installed_theorems() -> tuple[Theorem[Any], ...]:
@@ -19,9 +25,7 @@ def installed_theorems() -> tuple[Theorem[Any], ...]:
         MissingExtra: If no package does.
         InvalidProblem: If two theorems share a key.
     """
-    found: list[Theorem[Any]] = []
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, entry.value)):
-        found.extend(entry.load())
+    found = [theorem for entry in _entries() for theorem in entry.load()]
     if not found:
         raise MissingExtra(
             f"no installed package announces theorems under the entry-point group {GROUP!r}",
@@ -33,6 +37,35 @@ def installed_theorems() -> tuple[Theorem[Any], ...]:
     if twice:
         raise InvalidProblem(f"several theorems share the keys {twice}", "rename one of each")
     return tuple(found)
+
+
+def installed_references() -> Mapping[str, Reference]:
+    """Return the bibliographies of all packages that announce theorems, as one.
+
+    Raises:
+        InvalidData: If one of them cannot be read as BibTeX.
+    """
+    found: dict[str, Reference] = {}
+    for package in announcing_packages():
+        bibliography = files(package) / BIBLIOGRAPHY
+        if bibliography.is_file():
+            found |= parse_references(bibliography.read_text(encoding="utf-8"))
+    return found
+
+
+def installed_differences() -> tuple[Difference, ...]:
+    """Return what the modules that announce theorems say, as `DIFFERENCES`, of their origin."""
+    modules = dict.fromkeys(entry.module for entry in _entries())
+    return tuple(
+        Difference(item.key, item.asked, tuple(item.ours), item.reason)
+        for module in modules
+        for item in getattr(import_module(module), "DIFFERENCES", ())
+    )
+
+
+def announcing_packages() -> tuple[str, ...]:
+    """Return the top-level packages that announce theorems, each once, sorted."""
+    return tuple(sorted({entry.module.partition(".")[0] for entry in _entries()}))
 
 
 def select(theorems: Sequence[Theorem[Any]], keys: Sequence[str]) -> tuple[Theorem[Any], ...]:
@@ -52,3 +85,7 @@ def select(theorems: Sequence[Theorem[Any]], keys: Sequence[str]) -> tuple[Theor
                 f"did you mean {' or '.join(near)}?" if near else f"choose among {sorted(known)}",
             )
     return tuple(known[key] for key in dict.fromkeys(keys))
+
+
+def _entries() -> list[EntryPoint]:
+    return sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, entry.value))

@@ -3,13 +3,14 @@
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
 from nlhf.errors import InvalidProblem
+from nlhf.theorems.isolation import isolated_engine
 from nlhf.theorems.statement import Coordinates, Margin, Strategy
 
 X = TypeVar("X")
@@ -26,14 +27,28 @@ class PartTally(Generic[X]):
     """What was seen of one part of a claim.
 
     Attributes:
-        decided: Instances on which this part was decisive.
+        margins: The scaled margins of the instances on which this part was decisive.
         broken: Instances on which a defined value violates it.
         worst: Those nearest to a violation with their margins, worst first.
     """
 
-    decided: int = 0
+    margins: list[float] = field(default_factory=list)
     broken: int = 0
     worst: tuple[tuple[Margin, X], ...] = ()
+
+    @property
+    def decided(self) -> int:
+        """Instances on which this part was decisive."""
+        return len(self.margins)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Break(Generic[X]):
+    """An instance on which a part of a claim fails, with its margin there."""
+
+    part: str
+    margin: Margin
+    instance: X
 
 
 class Tally(Generic[X]):
@@ -50,6 +65,8 @@ class Tally(Generic[X]):
         undecided: Evaluated instances on which rounding hides every part of the claim.
         violations: Evaluated instances that violate the claim; undefined margins are among them.
         broken: Evaluated instances on which a defined value violates some part.
+        margins: Of every evaluated instance, the scaled margin of the part nearest to failing.
+        deepest: The violation with a defined value that goes furthest, over its scale.
         parts: What was seen of each part, by name.
     """
 
@@ -67,6 +84,8 @@ class Tally(Generic[X]):
         self.undecided = 0
         self.violations = 0
         self.broken = 0
+        self.margins: list[float] = []
+        self.deepest: Break[X] | None = None
         self.parts: dict[str, PartTally[X]] = {}
 
     def see(self, instance: X) -> Margin | None:
@@ -79,11 +98,15 @@ class Tally(Generic[X]):
         self.violations += margin.violated
         self.broken += bool(margin.broken)
         self.undecided += not any(part.decisive for _, part in margin.named)
+        self.margins.append(margin.scaled)
         for name, part in margin.named:
             seen = self.parts.setdefault(name, PartTally())
-            seen.broken += name in margin.broken
+            if name in margin.broken:
+                seen.broken += 1
+                if self.deepest is None or part.excess > self.deepest.margin.excess:
+                    self.deepest = Break(name, part, instance)
             if part.decisive:
-                seen.decided += 1
+                seen.margins.append(part.scaled)
                 ranked = sorted((*seen.worst, (part, instance)), key=lambda pair: -pair[0].excess)
                 seen.worst = tuple(ranked[:_STARTS])
         self._notify()
@@ -95,7 +118,8 @@ def sample(strategy: Strategy[X], tally: Tally[X], count: int, seed: int) -> Non
 
     The engine is Hypothesis: the first half is drawn, and from then on the excess of each part of
     the margin is a target to climb. No database is read or written, and the seed decides
-    everything. The engine never repeats an instance, so a small strategy ends before `count`.
+    everything, whatever other modules are loaded. The engine never repeats an instance, so a small
+    strategy ends before `count`.
 
     Args:
         strategy: Where instances come from.
@@ -140,7 +164,7 @@ def sample(strategy: Strategy[X], tally: Tally[X], count: int, seed: int) -> Non
     )
     of: Any = given  # typed for its own strategies only
     engine: Any = seeded(seed)(configure(of(strategy)(evaluate)))
-    with suppress(Unsatisfiable), warnings.catch_warnings():
+    with suppress(Unsatisfiable), isolated_engine(), warnings.catch_warnings():
         # Unsatisfiable: nothing satisfied the hypotheses, and the tally says so. The warning:
         # run-time type checkers look at random entries of what a strategy computes with.
         warnings.filterwarnings("ignore", message="Do not use the `random` module")

@@ -55,7 +55,7 @@ class Hypothesis(Generic[X]):
 
     Attributes:
         name: A short name, used by the control that violates it.
-        text: What it says, in LaTeX.
+        text: What it says, prose and LaTeX like a statement.
         holds: Whether an instance satisfies it.
     """
 
@@ -157,12 +157,33 @@ class Counterexample:
     """A counterexample with a certificate.
 
     Attributes:
-        text: What it is, in LaTeX.
+        text: What it is, prose and LaTeX like a statement.
         check: Verifies it in exact or interval arithmetic.
+        python: The same in exact numbers, to be pasted into Python: source that runs by itself,
+            needs the standard library only, and defines what the text names as integers,
+            fractions and tuples of them.
     """
 
     text: str
     check: Callable[[], bool]
+    python: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A row of the list that a ledger was written from, where the ledger is not simply that row.
+
+    Attributes:
+        key: The row.
+        asked: What the list expects of it.
+        ours: The keys of the theorems that stand for it.
+        reason: Why they are others, or why another verdict is expected; plain text.
+    """
+
+    key: str
+    asked: str
+    ours: tuple[str, ...]
+    reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +192,7 @@ class Theorem(Generic[X]):
 
     Attributes:
         key: Its name in the ledger and the heading of its proof.
-        statement: The claim, in LaTeX.
+        statement: The claim, prose and LaTeX; where it holds `$`, maths is what they enclose.
         sources: Where it comes from.
         hypotheses: What the claim needs; executed on every instance.
         margin: By how much the claim holds on an instance.

@@ -25,7 +25,7 @@ LAYERS = [
     {"solving", "theorems", "testing", "training"},
     {"social_choice"},
     {"analysis"},
-    {"plotting"},
+    {"plotting", "reporting"},
     {"cli"},
     {"__main__"},
 ]

@@ -1,10 +1,12 @@
 """The machinery on statements whose truth is known."""
 
 from dataclasses import replace
+from importlib import import_module
 from math import inf, nan
 
 import numpy as np
 import pytest
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from nlhf.errors import HypothesisViolated
@@ -274,3 +276,45 @@ def test_progress_rises_to_the_end():
         assert shares == sorted(shares)
         assert shares[-1] == 1.0
         assert len(shares) > 40
+
+
+START = 271828182845000
+"""No constant of the package or its tests is near."""
+
+
+def load_constant(folder, monkeypatch, name: str, value: int) -> None:
+    (folder / f"{name}.py").write_text(f"A = {value}\n")
+    monkeypatch.syspath_prepend(folder)
+    import_module(name)
+
+
+def test_constants_of_loaded_modules_are_not_drawn(tmp_path, monkeypatch):
+    """Hypothesis draws them; a search that did would change with whatever else is imported."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    drawn: list[int] = []
+
+    def point(number: int) -> Point:
+        drawn.append(number)
+        return Point((number - START) / 10**6, 0.5)
+
+    near = replace(TRUE, instances=st.integers(START, START + 10**6).map(point), coordinates=None)
+    first = summary(check(near, 400))
+    load_constant(tmp_path, monkeypatch, "constants_here", START + 141421)
+    assert summary(check(near, 400)) == first
+    assert START + 141421 not in drawn
+    assert list(here.iterdir()) == []
+
+
+def test_control_the_engine_by_itself_draws_constants_of_loaded_modules(tmp_path, monkeypatch):
+    load_constant(tmp_path, monkeypatch, "more_constants_here", START + 173205)
+    drawn = []
+
+    @settings(max_examples=500, database=None, phases=(Phase.generate,))
+    @given(st.integers(START, START + 10**6))
+    def draw(number):
+        drawn.append(number)
+
+    draw()
+    assert START + 173205 in drawn

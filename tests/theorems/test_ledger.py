@@ -71,7 +71,9 @@ def test_the_command_prints_one_strict_json_document_and_leaves_nothing(
     monkeypatch, tmp_path, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    command = Verify(only=("gap-controls-reverse-kl", "br-density-ratio"), budget=40, json=True)
+    command = Verify(
+        only=("gap-controls-reverse-kl", "br-density-ratio"), budget=40, json=True, workers=1
+    )
     assert command.run() == 0
     found = strict(capsys.readouterr().out)
     assert found["as_expected"] is True
@@ -87,7 +89,7 @@ def test_the_command_prints_one_strict_json_document_and_leaves_nothing(
 
 def test_the_table_names_verdicts_and_controls(monkeypatch, capsys):
     monkeypatch.setattr(nlhf.cli.verify, "installed_theorems", lambda: (TRUE,))
-    assert Verify(budget=30).run() == 0
+    assert Verify(budget=30, workers=1).run() == 0
     out = capsys.readouterr().out
     assert "not falsified" in out
     assert "square 20/20" in out
@@ -96,7 +98,7 @@ def test_the_table_names_verdicts_and_controls(monkeypatch, capsys):
 
 def test_the_command_fails_on_a_false_statement_and_says_why(monkeypatch, capsys):
     monkeypatch.setattr(nlhf.cli.verify, "installed_theorems", lambda: (TRUE, FALSE))
-    assert Verify(budget=400).run() == 1
+    assert Verify(budget=400, workers=1).run() == 1
     out = capsys.readouterr().out
     assert "bump: expected not falsified, found falsified" in out
     assert "1 of 2 as expected" in out
@@ -109,6 +111,6 @@ def test_a_vacuous_report_is_json_too(monkeypatch, capsys):
 
     never = replace(TRUE, hypotheses=(Hypothesis("square", "never", lambda _: False),))
     monkeypatch.setattr(nlhf.cli.verify, "installed_theorems", lambda: (never,))
-    assert Verify(budget=20, json=True).run() == 1
+    assert Verify(budget=20, json=True, workers=1).run() == 1
     (entry,) = strict(capsys.readouterr().out)["theorems"]
     assert (entry["verdict"], entry["tightest"], entry["witness"]) == ("vacuous", "inf", None)

@@ -1,0 +1,3 @@
+from tests.theorems.conftest import toy_ledger
+
+__all__ = ["toy_ledger"]
