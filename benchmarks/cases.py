@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 
@@ -402,7 +401,6 @@ class OuterStep:
     steps: int = 3
     methods: tuple[str, ...] = (
         "nash-md",
-        "trl-nash-md-default",
         "trl-nash-md-cached",
         "online-dpo",
         "trl-online-dpo-cached",
@@ -468,26 +466,3 @@ def methods_of(case: Case) -> tuple[str, ...]:
     if isinstance(case, Scaling):
         return (case.method,)
     return getattr(case, "methods", (type(case).__name__.lower(),))
-
-
-PEERS: Mapping[str, tuple[str, ...]] = {
-    "cvxpy": ("cvxpy", "clarabel"),
-    "cvxpy_compiled_each_time": ("cvxpy", "clarabel"),
-    "pygambit": ("pygambit",),
-    "pygambit_lp": ("pygambit",),
-    "open_spiel": ("open-spiel",),
-    "open_spiel_lp": ("open-spiel",),
-    "open_spiel_nash_averaging": ("open-spiel",),
-    "quantecon": ("quantecon",),
-    "nashpy": ("nashpy",),
-    "scipy_slsqp": ("scipy",),
-    "pymdptoolbox": ("pymdptoolbox",),
-    "choix_ilsr": ("choix",),
-    "choix_opt": ("choix",),
-    "bare": ("numpy",),
-    "transformers": ("transformers", "torch"),
-    "trl-nash-md-default": ("trl", "transformers", "torch"),
-    "trl-nash-md-cached": ("trl", "transformers", "torch"),
-    "trl-online-dpo-cached": ("trl", "transformers", "torch"),
-}
-"""Methods that are not this library's, and the distributions that they are."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks import pictures
-from benchmarks.cases import PEERS
+from benchmarks.peers import PEERS
 from benchmarks.provenance import RESULTS
 from benchmarks.rows import Row, read_rows
 from benchmarks.scaling.plot import SLOPES

@@ -119,7 +119,10 @@ PESSIMISM: tuple[Case, ...] = (
     *(Candidates(models) for models in (125, 250, 500, 1000)),
     Candidates(1000, temperature=1.0),
 )
-OUTER_STEPS: tuple[Case, ...] = (OuterStep("small"),)
+OUTER_STEPS: tuple[Case, ...] = (
+    OuterStep("small"),
+    OuterStep("small", rounds=1, steps=1, methods=("nash-md", "trl-nash-md-default")),
+)
 
 
 def _grown(axis: str, repeats: int, **sizes: Iterable[int]) -> tuple[Case, ...]:
@@ -154,7 +157,7 @@ SCALING: tuple[Case, ...] = (
 )
 SCALING_OF_TEXTS: tuple[Case, ...] = tuple(
     Scaling("response tokens T", tokens, method, repeats=3)
-    for method in ("log-probabilities", "transformers", "outer step")
+    for method in ("log-probabilities", "transformers", "outer step", "trl outer step")
     for tokens in (16, 32, 64, 128, 256, 512)
 )
 
@@ -294,6 +297,7 @@ SUITES: Mapping[str, Suite] = {
         (
             Scaling("response tokens T", 4, "log-probabilities", repeats=1),
             Scaling("response tokens T", 4, "outer step", repeats=1),
+            Scaling("response tokens T", 4, "trl outer step", repeats=1),
         ),
         5.0,
     ),
@@ -301,7 +305,7 @@ SUITES: Mapping[str, Suite] = {
         "one outer step of a language model, ours and TRL's",
         OUTER_STEPS,
         (OuterStep("tiny", rounds=1, steps=1, methods=("nash-md", "trl-nash-md-cached")),),
-        12.0,
+        8.0,
     ),
     **{
         name: Suite(

@@ -98,3 +98,9 @@ def table(figure: str, name: str) -> Table:
 def document(figure: str, name: str) -> Any:
     """Return a checked JSON file."""
     return json.loads(checked_input(figure, name).read_text(encoding="utf-8"))
+
+
+def records(figure: str, name: str) -> tuple[Mapping[str, Any], ...]:
+    """Return the lines of a checked file of JSON lines."""
+    lines = checked_input(figure, name).read_text(encoding="utf-8").splitlines()
+    return tuple(json.loads(line) for line in lines if line)

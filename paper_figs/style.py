@@ -81,14 +81,12 @@ class Look:
         dashes: Of lines.
         marker: Of points.
         hollow: Whether markers are white inside.
-        hatch: Of bars.
     """
 
     colour: str
     dashes: Dashes = SOLID
     marker: str = "o"
     hollow: bool = False
-    hatch: str = ""
 
     @property
     def face(self) -> str:

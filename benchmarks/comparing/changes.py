@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.cases import PEERS
 from benchmarks.comparing.sides import Side, measured
+from benchmarks.peers import PEERS
 from benchmarks.rows import Row
 
 CONFIDENCE = 0.95

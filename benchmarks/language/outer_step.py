@@ -19,7 +19,7 @@ from benchmarks.found import Absent, Found, ratios
 from benchmarks.processes import run, told
 
 TRL = "NLHF_TRL_PYTHON"
-THREADS = 1
+THREADS, TOKENS = 1, 64
 SECONDS = 1800.0
 _OURS, _THEIRS = "benchmarks.language.outer_step_nlhf", "benchmarks.language.outer_step_trl"
 WORKERS: Mapping[str, tuple[str, str, str]] = {
@@ -69,13 +69,11 @@ def outer_step(case: OuterStep) -> Iterator[Found]:
         for method, one in steps.items():
             if one.error is None:
                 module, called, _ = WORKERS[method]
-                arguments = [called, case.shape, str(case.steps + 1), str(THREADS)]
                 try:
-                    one.add(told(run([python, "-m", module, *arguments], SECONDS, THREADS)))
+                    one.add(spoken(python, module, called, case.shape, case.steps, TOKENS))
                 except Exception as error:
                     one.error = error
-    packages = ("torch", "transformers", "accelerate", "peft", *(("trl",) if trl else ()))
-    versions = told(run([python, "-c", _VERSIONS, *packages], SECONDS))
+    found_versions = versions(python, trl=bool(trl))
     for method, one in steps.items():
         if one.error is not None:
             yield Found.failure(method, one.error)
@@ -83,7 +81,7 @@ def outer_step(case: OuterStep) -> Iterator[Found]:
         beside = WORKERS[method][2]
         numbers = one.laps.numbers() | {
             "peak_memory_bytes": max(one.peaks),
-            "versions": versions,
+            "versions": found_versions,
             "threads": THREADS,
             "beside": beside,
         }
@@ -92,3 +90,28 @@ def outer_step(case: OuterStep) -> Iterator[Found]:
             numbers |= ratios(one.laps, ours.laps, beside)
             numbers["peak_memory_times_the_first"] = max(one.peaks) / max(ours.peaks)
         yield Found(method, numbers)
+
+
+def spoken(
+    python: str, module: str, method: str, shape: str, steps: int, tokens: int
+) -> dict[str, Any]:
+    """Return what a worker tells of one warm-up and so many steps."""
+    numbers = (str(number) for number in (steps + 1, THREADS, tokens))
+    return told(run([python, "-m", module, method, shape, *numbers], SECONDS, THREADS))
+
+
+def versions(python: str, *, trl: bool) -> dict[str, Any]:
+    """Return the versions of what matters under an interpreter."""
+    packages = ("torch", "transformers", "accelerate", "peft", *(("trl",) if trl else ()))
+    return told(run([python, "-c", _VERSIONS, *packages], SECONDS))
+
+
+def trl_step(shape: str, steps: int, tokens: int) -> Found:
+    """Return TRL's Nash-MD, cache on, at another length of responses."""
+    python = os.environ.get(TRL)
+    if not python:
+        raise Absent(f"{TRL} does not name an interpreter that has trl 1.13")
+    one = Steps()
+    one.add(spoken(python, _THEIRS, "nash-md-cached", shape, steps, tokens))
+    more = {"peak_memory_bytes": max(one.peaks), "versions": versions(python, trl=True)}
+    return Found("trl outer step", one.laps.numbers() | more)

@@ -107,9 +107,10 @@ def stepper(method: str, name: str, tokens: int = NEW_TOKENS) -> Callable[[int],
 
 def main() -> None:
     """Take the steps that the command line asks for; print what they cost as JSON."""
-    method, name, steps, threads = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    method, name = sys.argv[1:3]
+    steps, threads, tokens = (int(number) for number in sys.argv[3:6])
     torch.set_num_threads(threads)
-    step = stepper(method, name)
+    step = stepper(method, name, tokens)
     imported = peak_bytes()
     clock = Clock()
     for number in range(steps):

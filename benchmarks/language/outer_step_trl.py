@@ -15,7 +15,6 @@ from benchmarks.clock import peak_bytes
 from benchmarks.language.outer_step_setting import (
     KL_STRENGTH,
     LEARNING_RATE,
-    NEW_TOKENS,
     PROMPTS,
     SHAPES,
     TEMPERATURE,
@@ -51,7 +50,7 @@ class Timing(TrainerCallback):
         self._clock.stop()
 
 
-def trainer_of(method: str, name: str, steps: int, clock: Clock, folder: str) -> Any:
+def trainer_of(method: str, name: str, steps: int, tokens: int, clock: Clock, folder: str) -> Any:
     """Return the trainer of a method: its defaults, but float32 and, if asked, the cache on."""
     from trl.experimental.nash_md import NashMDConfig, NashMDTrainer
     from trl.experimental.online_dpo import OnlineDPOConfig, OnlineDPOTrainer
@@ -61,7 +60,7 @@ def trainer_of(method: str, name: str, steps: int, clock: Clock, folder: str) ->
         "output_dir": folder,
         "max_steps": steps,
         "per_device_train_batch_size": PROMPTS,
-        "max_new_tokens": NEW_TOKENS,
+        "max_new_tokens": tokens,
         "temperature": TEMPERATURE,
         "learning_rate": LEARNING_RATE,
         "beta": [KL_STRENGTH],
@@ -88,11 +87,12 @@ def trainer_of(method: str, name: str, steps: int, clock: Clock, folder: str) ->
 
 def main() -> None:
     """Take the steps that the command line asks for; print what they cost as JSON."""
-    method, name, steps, threads = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    method, name = sys.argv[1:3]
+    steps, threads, tokens = (int(number) for number in sys.argv[3:6])
     torch.set_num_threads(threads)
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        trainer = trainer_of(method, name, steps, clock, folder)
+        trainer = trainer_of(method, name, steps, tokens, clock, folder)
         imported = peak_bytes()
         out, sys.stdout = sys.stdout, open(os.devnull, "w")  # noqa: SIM115
         trainer.train()

@@ -176,4 +176,4 @@ AXES: Mapping[str, Mapping[str, Callable[[int], Call]]] = {
         "outer step": _outer_step,
     },
 }
-"""Peers of `peer_worker` may stand beside the methods of the first axis."""
+"""Peers of `peer_worker` may stand beside the methods of the first axis, TRL beside the last's."""

@@ -9,6 +9,7 @@ import numpy as np
 from benchmarks.cases import Scaling
 from benchmarks.clock import Laps
 from benchmarks.found import Found
+from benchmarks.language.outer_step import trl_step
 from benchmarks.processes import fresh
 from benchmarks.scaling.games import draw
 from benchmarks.solvers import peer_worker
@@ -19,6 +20,8 @@ def scaling(case: Scaling) -> Iterator[Found]:
     """Yield seconds, each call's, and peak memory of the process."""
     if case.method in peer_worker.PEERS:
         yield _peer(case)
+    elif case.method == "trl outer step":
+        yield trl_step("tiny", case.repeats, case.value)
     else:
         yield Found(case.method, fresh("benchmarks.scaling.worker", json.dumps(asdict(case))))
 

@@ -21,6 +21,7 @@ _LOOKS = {
     "pymdptoolbox": ("pymdptoolbox", "#d55e00", "^", (0, (2.2, 1.3))),
     "log-probabilities": ("nlhf log-probabilities", "#0072b2", "o", "-"),
     "transformers": ("transformers log_softmax", "#d55e00", "^", (0, (2.2, 1.3))),
+    "trl outer step": ("TRL Nash-MD step, cache on", "#9a4f87", "D", (0, (5, 1.4, 1, 1.4))),
     "outer step": ("nlhf Nash-MD step", "#009e73", "s", (0, (5, 1.6))),
 }
 """Name, colour of Okabe and Ito's palette, marker and dashes."""

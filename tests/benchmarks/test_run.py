@@ -12,7 +12,6 @@ import pytest
 
 from benchmarks import pictures, run
 from benchmarks.cases import (
-    PEERS,
     Case,
     Comparison,
     Footprint,
@@ -23,6 +22,7 @@ from benchmarks.cases import (
     methods_of,
 )
 from benchmarks.measure import IN_FRESH_PROCESSES, IN_THIS_PROCESS
+from benchmarks.peers import PEERS
 from benchmarks.rows import Row, read_rows
 from benchmarks.run import run_cases
 from benchmarks.scaling.axes import AXES

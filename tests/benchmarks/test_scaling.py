@@ -1,4 +1,4 @@
-"""Scaling: planted powers come back as slopes, every stored point is drawn, peaks are a process's."""
+"""Scaling: planted powers come back as slopes, and every stored point is drawn."""
 
 import json
 from dataclasses import asdict, replace
@@ -30,7 +30,7 @@ def planted(axis: str, method: str, time: float, memory: float, factor: float = 
         numbers: dict[str, Any] = {
             "processor_seconds": seconds,
             "processor_seconds_each": [0.9 * seconds, seconds, 1.2 * seconds],
-            "peak_memory_bytes": BASE + factor * 4e3 * value**memory,
+            "peak_memory_bytes": BASE + factor * 5e2 * value**memory,
         }
         rows.append(
             Row(key(case), "t", "Scaling", case.instance, asdict(case), method, "ok", "", numbers,
@@ -50,7 +50,7 @@ def test_a_planted_power_is_the_slope_and_the_ratio_is_at_the_largest_size() -> 
     assert found["exact", TIME].slope == pytest.approx(2.5)
     assert found["cvxpy", TIME].slope == pytest.approx(3.0)
     assert found["cvxpy", TIME].times_ours == pytest.approx(7.0 * 1000**0.5)
-    assert found["cvxpy", MEMORY].slope == pytest.approx(2.0, abs=0.01)
+    assert found["cvxpy", MEMORY].slope == pytest.approx(2.0, abs=0.02)
     assert found["exact", TIME].first == 100
     assert ("exact", MEMORY) not in found  # two sizes lie far enough above the smallest
 
@@ -107,7 +107,7 @@ def test_tables_hold_every_method_beside_the_first_with_versions(tmp_path: Path)
             ORIGIN)
         for method, status, more in (
             ("exact", "ok", {"first": "exact", "times_the_first_in_processor_time": 1.0}),
-            ("cvxpy", "2 inaccurate", {"first": "exact", "times_the_first_in_processor_time": 41.3}),
+            ("cvxpy", "2 inaccurate", {"times_the_first_in_processor_time": 41.3}),
             ("pygambit", "absent", {}),
         )
     ]  # fmt: skip

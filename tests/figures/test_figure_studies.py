@@ -87,7 +87,9 @@ def test_gaps_of_runs_are_at_most_what_is_proven():
 
 
 def test_stored_runs_begin_as_fresh_ones_do():
-    found = list(rates.judged(0.1, rates.RESPONSES, StopRule(gap=1e-10, max_iterations=6, judge_every=1)))
+    found = list(
+        rates.judged(0.1, rates.RESPONSES, StopRule(gap=1e-10, max_iterations=6, judge_every=1))
+    )
     old = {(one["temperature"], one["method"], one["iteration"]): one for one in stored("rates")}
     compared = 0
     for one in found:

@@ -78,6 +78,12 @@ def win_rates():
         yield None, np.array([one[group] for one in results["outcomes"]])
 
 
+def language_models():
+    runs = inputs.records("language_models", drawing.script("language_models").INPUTS[0])
+    for name in ("reference_exploitability", "exploitability"):
+        yield None, np.array([run[name] for run in runs])
+
+
 def convarg():
     # Left out: the row of all prompts together.
     prompts, played = without(table("convarg"), "prompt", "all"), table("convarg", 1)
@@ -139,6 +145,7 @@ EXPECTED = {
         em_recovery,
         maxmin,
         win_rates,
+        language_models,
         convarg,
         sample_complexity,
         enhancer,
