@@ -91,7 +91,8 @@ def describe(row: Row) -> str:
     if numbers.get("scaled"):
         parts.append(f"(scaled from {numbers['contexts_measured']} contexts)")
     if "times_the_first" in numbers and row.method != numbers["first"]:
-        parts.append(f"= {numbers['times_the_first']:.3g} x {numbers['first']}")
+        times = numbers["times_the_first_in_processor_time"]
+        parts.append(f"= {times:.3g} x {numbers['first']} in processor time")
     if "run_times_the_run_of_the_first" in numbers:
         parts.append(
             f"({numbers['seconds_to_construct']:.3g} s to construct, "

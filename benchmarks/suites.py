@@ -144,11 +144,11 @@ SCALING: tuple[Case, ...] = (
         cvxpy=(10, 30, 100, 300),
         pygambit=(10, 30, 100),
     ),
-    *_grown("contexts X", 5, exact=(1, 10, 100, 1000, 10_000), cvxpy=(1, 10, 100, 1000)),
+    *_grown("contexts X", 5, exact=(1, 10, 100, 1000, 10_000), cvxpy=(1, 10, 100)),
     *_grown(
         "states S",
         5,
-        soft=(100, 1000, 10_000, 100_000, 1_000_000),
+        soft=(100, 1000, 10_000, 100_000, 300_000),
         pymdptoolbox=(100, 300, 1000, 3000),
     ),
     *_grown(
