@@ -188,7 +188,7 @@ class Balanced:
         return replace(found, candidate=found.parameters[0])
 
 
-BALANCED = Balanced(8, Fraction(5), Fraction(4), Fraction(3, 4), Fraction(1, 8), Fraction(1, 2))
+BALANCED = Balanced(8, Fraction(5), Fraction(4), Fraction(3, 4), Fraction(1, 7), Fraction(1, 2))
 
 
 def is_balanced(case: Balanced) -> bool:
@@ -341,7 +341,7 @@ from fractions import Fraction as F
 # Differences of features of the compared pairs, of the responses (0,0), (1,0), (1,1), (0,-8);
 # by group the odds (e^{phi_1}, e^{phi_2}); k and j are equally frequent, u has any share.
 pairs = ((1, 1), (1, 0), (0, 8))
-odds = {"u": (F(4), F(3, 4)), "k": (F(5), F(1)), "j": (F(5), F(1, 8))}
+odds = {"u": (F(4), F(3, 4)), "k": (F(5), F(1)), "j": (F(5), F(1, 7))}
 p = {g: [1 / (1 + 1 / (a**i * b**j)) for i, j in pairs] for g, (a, b) in odds.items()}
 pull = [u - (k + j) / 2 for u, k, j in zip(p["u"], p["k"], p["j"])]
 raw = (1 / pull[0], -1 / pull[1], -1 / (8 * pull[2]))

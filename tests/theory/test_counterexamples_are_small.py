@@ -16,7 +16,7 @@ from nlhf_theory import averages, gap, impossibility, likelihood_radius, populat
 from nlhf_theory.impossibility_rewards import BALANCED, STRETCHED, Balanced, is_balanced
 
 CLEAR = 1e-9
-"""Far above the rounding of the enumerations in floating point; nearer cases are decided exactly."""
+"""Far above the rounding of the enumerations that are in floating point."""
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +49,8 @@ def is_covered(box, holds, depth=40):
         k = max(range(len(sides)), key=lambda i: sides[i][1] - sides[i][0])
         low, high = sides[k]
         middle = (low + high) / 2
-        for half in ((low, middle), (middle, high)):
-            todo.append(((*sides[:k], half, *sides[k + 1 :]), level + 1))
+        halves = ((low, middle), (middle, high))
+        todo.extend(((*sides[:k], half, *sides[k + 1 :]), level + 1) for half in halves)
     return True
 
 
@@ -64,10 +64,14 @@ def test_no_policy_of_a_smaller_denominator_breaks_the_tied_game():
             assert not any(gap.breaks(F(constant), F(n, d)) for n in range(1, d // 2 + 1))
 
 
-@pytest.mark.parametrize("constant", [2, 3, 5, 12])
+@pytest.mark.parametrize("constant", [2, 3, 5, 12, 100])
 def test_no_smaller_power_of_two_breaks_the_tied_game(constant):
-    least = gap.breaking_exponent(F(constant))
-    assert not any(gap.breaks(F(constant), F(1, 2**m)) for m in (1, least // 2, least - 1))
+    iv.dps = 20 + constant
+    for m in range(2, gap.breaking_exponent(F(constant))):
+        q = iv.mpf(2) ** -m
+        excess = -m * iv.log(2) * (1 + 2 * constant * q) / 2
+        excess += (1 + constant) * iv.log(2) + (1 + 2 * constant * (1 - q)) * iv.log(1 - q) / 2
+        assert excess.a > 0, "the claim holds there"
 
 
 @given(p=st.floats(0.01, 0.99))
@@ -139,12 +143,8 @@ def test_no_models_of_smaller_denominators_do_it_with_fourteen_comparisons(case,
                 assert abs(room - 1) > CLEAR
                 if room > 1:
                     found.append((p, q, 2 * exp(-14 * float(q - p) ** 2), float(chance)))
-    assert (case.truth, case.rival) in [row[:2] for row in found]
-    mirrored = (1 - case.rival, 1 - case.truth)
-    assert {row[:2] for row in found} == {(case.truth, case.rival), mirrored}
-    assert all(simplest_between(*row[2:]) >= case.delta for row in found)
-    deltas = {simplest_between(*row[2:]) for row in found if row[:2] == (case.truth, case.rival)}
-    assert deltas == {case.delta}
+    assert [row[:2] for row in found] == [(case.truth, case.rival)]
+    assert simplest_between(*found[0][2:]) == case.delta
 
 
 def test_a_violation_needs_a_distance_that_the_enumeration_looks_at():
@@ -197,7 +197,6 @@ def keeps_the_bound(iterates):
     return holds
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("iterates", range(1, 9))
 def test_two_responses_need_nine_iterates(iterates):
     """For q ≤ e^{−T²/16} the sum of T terms of at most 1 is no larger than 4√D."""
@@ -231,7 +230,7 @@ def duos(largest):
     """Everything whose four denominators add up to the largest at most, with β ≤ 3."""
     chances = fractions_to(largest - 5)
     betas = [F(n, d) for d in range(1, largest - 5) for n in range(1, 3 * d + 1)]
-    betas = [beta for beta in dict.fromkeys(betas)]
+    betas = list(dict.fromkeys(betas))
     for own in chances:
         for other in (other for other in chances if other != own):
             for share in chances:
@@ -274,25 +273,20 @@ def logistic(x):
     return 0.5 * (1.0 + np.tanh(np.asarray(x) / 2.0))
 
 
-@settings(max_examples=300)
-@given(
-    rewards=st.lists(st.floats(-4, 4), min_size=4, max_size=4),
-    theta=st.floats(0.02, 0.98),
-    moved=st.lists(st.floats(-2, 2), min_size=2, max_size=2),
-)
-def test_three_responses_and_three_groups_never_have_the_reward_of_the_most_distant(
-    rewards, theta, moved
-):
+def test_three_responses_and_three_groups_never_have_the_reward_of_the_most_distant():
     """Stationarity makes ρ(p_u − q) the same along the cycle; then ε is negative."""
+    generator = np.random.default_rng(3)
     cycle = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
-    k, j = (logistic(cycle @ np.array(rewards[i : i + 2])) for i in (0, 2))
+    k, j = logistic(generator.normal(scale=2.0, size=(2, 200_000, 2)) @ cycle.T)
+    theta = generator.random((len(k), 1))
     rest = (1.0 - theta) * k + theta * j
-    u = logistic(cycle @ (np.log(rest / (1 - rest))[:2] + moved))
+    near = np.log(rest / (1.0 - rest))[:, :2] + generator.normal(scale=0.3, size=(len(k), 2))
+    u = logistic(near @ cycle.T)
     apart = u - rest
-    assume(np.abs(apart).min() > 1e-4 and (np.all(apart > 0) or np.all(apart < 0)))
-    law = 1.0 / np.abs(apart)
-    law /= law.sum()
-    assert law @ np.abs(u - j) < law @ np.abs(k - j)
+    kept = (np.abs(apart).min(axis=1) > 1e-4) & (np.abs(np.sign(apart).sum(axis=1)) == 3)
+    assert kept.sum() > 2_000
+    u, k, j, law = u[kept], k[kept], j[kept], 1.0 / np.abs(apart[kept])
+    assert np.all((law * (np.abs(u - j) - np.abs(k - j))).sum(axis=1) < 0.0)
 
 
 @settings(max_examples=200)
@@ -312,8 +306,8 @@ def test_with_one_feature_the_published_constant_survives_any_number_of_groups(p
         score = law @ (z * (logistic(z * middle) - shares @ chance))
         low, high = (low, middle) if score > 0 else (middle, high)
     apart = np.abs(chance[:, None] - chance) @ law
-    u, j = np.unravel_index(apart.argmax(), apart.shape)
-    for u, j in ((u, j), (j, u)):
+    one, two = np.unravel_index(apart.argmax(), apart.shape)
+    for u, j in ((one, two), (two, one)):
         epsilon = apart[u, j] - np.delete(apart[:, j], u).max()
         y = max(0.0, (1.0 - shares[u]) * epsilon)
         assert abs(low - phi[u]) >= np.log1p(y) / z.max() - 1e-9  # D = max z/2
@@ -353,18 +347,18 @@ def balanced_margins(n, base, tilt, own, own_tilt):
 
 @pytest.mark.slow
 def test_no_simpler_numbers_balance_three_groups():
-    """z = (1,1), (1,0), (0,N); k = (a, 1), j = (a, 1/B), even shares; any u: heights below 38."""
+    """z = (1,1), (1,0), (0,N); k = (a, 1), j = (a, 1/B), even shares; any u: heights below 37."""
 
     def total(case):
         odds = (case.base, case.own_base, case.own_tilt, case.other_tilt, case.balance)
         return case.reach + sum(height(x) for x in odds)
 
-    assert total(BALANCED) == 38
+    assert total(BALANCED) == 37
     found = []
     for n in range(1, 26):
         for base in range(1, 26 - n):
             for tilt in range(2, 27 - n - base):
-                left = 38 - n - (base + 1) - (tilt + 1) - 3
+                left = 37 - n - (base + 1) - (tilt + 1) - 3
                 pool = fractions_of(left - 2)
                 sums = np.array([height(x) for x in pool])
                 values = np.array([float(x) for x in pool])
@@ -375,14 +369,7 @@ def test_no_simpler_numbers_balance_three_groups():
                     for i in np.flatnonzero(margins > -1e-9)
                 ]
     exact = [case for case in found if min(case.law()) > 0 and is_balanced(case)]
-    assert min(total(case) for case in exact) == 38
-
-    def epsilon(case):
-        u, k, j = case.preferences()
-        both = zip(case.law(), u, k, j, strict=True)
-        return sum(w * (abs(a - c) - abs(b - c)) for w, a, b, c in both)
-
-    assert max(exact, key=epsilon) == BALANCED
+    assert exact == [BALANCED]
 
 
 def sharp_scores(n, often, own, other, share):
@@ -411,16 +398,13 @@ def test_no_simpler_numbers_break_the_sharp_constant():
     case = STRETCHED
     odds = (case.often, case.own, case.other, case.share)
     assert case.reach + sum(height(x) for x in odds) == 134
-    best = []
+    found = 0
     for n in range(18, 46):
         for often in fractions_to(6):
             chosen = sums <= 134 - n - height(often)
             scores = sharp_scores(n, float(often), a[chosen], b[chosen], s[chosen])
             size = sums[chosen] + n + height(often)
             assert scores[size < 134].max(initial=-1.0) < -CLEAR
-            i, j, k = (index[scores > CLEAR] for index in np.nonzero(chosen))
-            best += [
-                (value, n, often, owns[x], int(others[y]), shares[z])
-                for value, x, y, z in zip(scores[scores > CLEAR], i, j, k, strict=True)
-            ]
-    assert max(best)[1:] == (case.reach, case.often, case.own, int(case.other), case.share)
+            found += int((scores > CLEAR).sum())
+    assert found > 1, "several of the same sum; this is one of them"
+    assert sharp_scores(case.reach, *(float(x) for x in odds)) > CLEAR
