@@ -185,6 +185,15 @@ def test_promises_are_those_of_the_inequalities_that_are_proven(temperature, two
             assert rate.gap == pytest.approx(players * factor * worse / step, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    "method", [nlhf.MirrorDescent, nlhf.Extragradient, nlhf.OptimisticMirrorDescent]
+)
+def test_nothing_is_promised_of_a_step_beyond_the_proven_ones(method):
+    game = nlhf.PreferenceGame(CYCLE, temperature=0.1)
+    with pytest.raises(HypothesisViolated, match="-linear"):
+        method(9.0, unproven=True).rate(game)
+
+
 def test_promises_that_cannot_be_made_are_refused():
     flat, warm = nlhf.PreferenceGame(CYCLE), nlhf.PreferenceGame(CYCLE, temperature=0.1)
     with pytest.raises(HypothesisViolated, match="temperature 0"):

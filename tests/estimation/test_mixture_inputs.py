@@ -43,6 +43,22 @@ def test_one_vote_in_each_direction_connects():
     assert fit_mixture(cast(rows), 1).diagnostics.findings == ()
 
 
+@pytest.mark.filterwarnings("ignore::nlhf.errors.NlhfWarning")
+@pytest.mark.parametrize(("groups", "alone"), [(2, False), (5, True)])
+def test_an_answer_that_one_restart_alone_leads_to_is_said_to_be_so(groups, alone):
+    # Votes at random have no groups, and as many local maxima as one likes.
+    generator = Stream(22).child("restarts", str(groups)).generator()
+    votes, _ = planted(generator, np.zeros((1, 2, 4)), [1.0], 30, 20)
+    found = fit_mixture(votes, groups, restarts=4, ridge=0.05)
+    told = [run.agreement for run in found.runs]
+    assert max(told) == 1.0
+    assert (sum(each >= 0.9 for each in told) == 1) == alone
+    said = "none of the 3 other restarts led to the same groups" in "; ".join(
+        found.diagnostics.findings
+    )
+    assert said == alone
+
+
 def test_separable_votes_are_refused_without_a_ridge_and_said_with_one():
     rows = [(0, 0, 1, h, 1) for h in range(4)] + [(0, 1, 2, h, 1 - 2 * (h % 2)) for h in range(4)]
     with pytest.raises(HypothesisViolated, match=r"prompt 'p0'.*2 components.*\{'r0'\}"):

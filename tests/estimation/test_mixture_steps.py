@@ -6,12 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlhf import Stream
+from nlhf.errors import HypothesisViolated, SolverFailed
 from nlhf.estimation import fit_mixture
 from nlhf.estimation.mixtures.extrapolation import Extrapolation
-from nlhf.estimation.mixtures.starts import pooled_parameters
-from nlhf.estimation.mixtures.steps import climb
+from nlhf.estimation.mixtures.rewards import Linear
+from nlhf.estimation.mixtures.standard_errors import _inverse
+from nlhf.estimation.mixtures.starts import _sketch, pooled_parameters
+from nlhf.estimation.mixtures.steps import _require_no_fall, climb
 from nlhf.estimation.mixtures.weights import Weights
-from tests.estimation.electorates import ballots, cast, planted
+from nlhf.results import Stop
+from tests.estimation.electorates import ballots, by_prompt, cast, planted
 
 pytestmark = pytest.mark.filterwarnings("ignore::nlhf.errors.NlhfWarning")
 
@@ -90,3 +94,84 @@ def test_newton_steps_of_the_weights_end_where_the_slope_is_zero():
     for _ in range(6):
         beta = weights.ascend(gamma, beta)
     np.testing.assert_allclose(weights.score(gamma, beta), 0.0, atol=1e-10)
+
+
+def test_a_run_stalls_when_its_objective_stands_still_and_not_while_it_rises(monkeypatch):
+    generator = Stream(22).child("stalls").generator()
+    votes, _ = planted(generator, generator.normal(size=(2, 1, 4)), [0.6, 0.4], 12, 8)
+    monkeypatch.setattr("nlhf.estimation.mixtures.steps._PATIENCE", 3)
+    found = fit_mixture(votes, 2, restarts=1)
+    assert found.stop is Stop.CERTIFIED
+    assert len(found.history) > 5
+    monkeypatch.setattr("nlhf.estimation.mixtures.steps.SCORE_TOLERANCE", -1.0)
+    endless = fit_mixture(votes, 2, restarts=1)
+    assert endless.stop is Stop.STALLED
+    np.testing.assert_allclose(endless.objective, found.objective, rtol=1e-12)
+
+
+def test_the_diversity_of_two_groups_is_the_mean_difference_of_their_win_probabilities():
+    generator = Stream(22).child("diversity").generator()
+    votes, _ = planted(generator, generator.normal(size=(2, 2, 3)), [0.5, 0.5], 10, 9)
+    found = fit_mixture(votes, 2)
+    first, second = (
+        [
+            1 / (1 + np.exp(rewards[prompt][b] - rewards[prompt][a]))
+            for prompt, a, b in zip(votes.prompt, votes.response_a, votes.response_b, strict=True)
+        ]
+        for rewards in by_prompt(found.offsets, found.rewards)
+    )
+    expected = np.abs(np.subtract(first, second)).mean()
+    np.testing.assert_allclose(found.diagnostics.diversity, expected * (1 - np.eye(2)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("before", [0.0, 1e-3, -40.0, 1e9])
+def test_a_fall_by_rounding_is_none_and_a_larger_one_is_an_error(before):
+    size = max(1.0, abs(before))
+    _require_no_fall(before, before - 1e-15 * size, 3)
+    with pytest.raises(SolverFailed, match="at iteration 3"):
+        _require_no_fall(before, before - 1e-6 * size, 3)
+
+
+@pytest.mark.parametrize("unit", [1e-15, 1.0, 1e15])
+def test_newton_steps_do_not_depend_on_the_unit_of_votes_where_features_are_collinear(unit):
+    generator = Stream(22).child("collinear").generator()
+    votes, _ = planted(generator, generator.normal(size=(1, 1, 4)), [1.0], 5, 8)
+    feature = generator.normal(size=(4, 1))
+    model = fit_mixture(votes, 1, ridge=0.1).model
+    one = Linear(model.ballots, feature)
+    both = Linear(model.ballots, np.hstack([feature, 2.0 * feature]))
+    curvature = generator.random((1, len(model.ballots.winner)))
+    score = np.array([[0.7]])
+    slope = one.solve(curvature, score, 0.0)[0, 0]
+    steps = both.solve(unit * curvature, unit * score * [1.0, 2.0], 0.0)[0]
+    assert np.isfinite(steps).all()
+    np.testing.assert_allclose(steps @ [1.0, 2.0], slope, rtol=1e-3)
+    np.testing.assert_allclose(steps, slope * np.array([1.0, 2.0]) / 5, rtol=1e-2)
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1.0, 1e8])
+def test_an_information_is_singular_by_its_condition_whatever_its_unit(unit):
+    none = np.zeros((3, 0))
+    sound = np.array([1.0, 1e-10, 0.5])
+    np.testing.assert_allclose(_inverse(np.diag(unit * sound), none), np.diag(1 / sound) / unit)
+    with pytest.raises(HypothesisViolated, match="no strict local maximum"):
+        _inverse(np.diag(unit * np.array([1.0, 1e-14, 0.5])), none)
+
+
+def test_the_sketch_of_the_raters_has_the_distances_of_their_residuals():
+    generator = Stream(22).child("sketch").generator()
+    votes, _ = planted(generator, generator.normal(size=(2, 1, 4)), [0.6, 0.4], 9, 8)
+    model = fit_mixture(votes, 2, restarts=1, iterations=1).model
+    pooled = pooled_parameters(model)
+    (rewards,) = by_prompt([0, 4], pooled)[0]
+    residuals = np.zeros((9, 4))
+    for rater, a, b, label in zip(
+        votes.annotator, votes.response_a, votes.response_b, votes.label, strict=True
+    ):
+        winner, loser = (a, b) if label > 0 else (b, a)
+        missed = 1 / (1 + np.exp(rewards[winner] - rewards[loser]))
+        residuals[rater, winner] += missed
+        residuals[rater, loser] -= missed
+    residuals /= np.sqrt(np.bincount(votes.annotator))[:, None]
+    places = _sketch(model, pooled, 5, 2, generator)
+    np.testing.assert_allclose(places @ places.T, residuals @ residuals.T, atol=1e-10)

@@ -352,3 +352,33 @@ def test_a_path_that_stalls_warns_and_says_so(monkeypatch):
         found = solve(game)
     assert found.stop is Stop.STALLED
     assert found.certificate.bound.value > 1e-6
+
+
+@pytest.mark.parametrize("cooling", [True, False])
+def test_a_step_of_the_path_that_failed_is_tried_half_as_far_on_a_logarithmic_scale(
+    cooling, monkeypatch
+):
+    rng = np.random.default_rng(4)
+    p = preferences(rng, "smooth", 3, 1, 4)
+    game = GroupRobustGame(p, temperature=0.003, ambiguity=KLBall([0.2, 0.3, 0.5], 0.1))
+    path = group_robust._Path(game, RobustResponses(game))
+    reach, tried, refused = path._reached, [], []
+
+    def reached(aim):
+        tried.append(aim)
+        # Neither the first step, nor the whole rest of the way.
+        if len(tried) > 2 and not refused and cooling == (aim.heat < tried[-2].heat):
+            refused.append(len(tried) - 1)
+            return None
+        return reach(aim)
+
+    monkeypatch.setattr(path, "_reached", reached)
+    _, converged = path.followed(None)
+    assert converged
+    (k,) = refused
+    before, far, near = tried[k - 1], tried[k], tried[k + 1]
+    if cooling:
+        assert near.heat / before.heat == pytest.approx((far.heat / before.heat) ** 0.5, rel=1e-9)
+    else:
+        shorter = (far.barrier / before.barrier) ** 0.5
+        assert near.barrier / before.barrier == pytest.approx(shorter, rel=1e-9)

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from nlhf import Stream
+from nlhf import Stream, TokenTree, TrajectoryGame
 from nlhf.exact import branch, sequential
 from nlhf.exact.blocks import Blocks
+from nlhf.exact.sequence_form import sequence_form
+from nlhf.exact.soft_response import SoftResponses
 from nlhf.exact.systems import DenseSystem
 
 FIRST = np.logspace(-13, 3, 40)
@@ -100,3 +102,34 @@ def test_what_contracts_is_kept_what_does_not_goes_back_and_what_is_near_moves_o
     )
     assert not walk.done.any()
     np.testing.assert_array_equal(walk.tries, [2, 2, 0, 0, 0])
+
+
+def test_at_the_target_rounding_ends_the_corrections_and_nothing_else():
+    system, log_reference, _ = skew_system(4, 4)
+    walk = branch._begin(system, log_reference)
+    walk.target, walk.size = np.ones(4), np.full(4, 1e-9)
+    walk.tries = np.full(4, 3)
+    # At the floor; stuck above it; still falling; stuck where it is large, so with no end.
+    before = np.array([1e-9, 1e-9, 1e-9, 1e-2])
+    after = np.array([1e-15, 0.9e-9, 0.3e-9, 0.9e-2])
+    tiny = np.full(4, 1e-10)
+    theta = np.zeros((4, 4))
+    correction = branch._Correction(theta, theta, tiny, tiny, before, after, tiny)
+    branch._decide(system.blocks, log_reference, walk, np.arange(4), correction)
+    np.testing.assert_array_equal(walk.done, [True, True, False, False])
+
+
+def test_a_branch_that_was_lost_is_followed_again_with_a_tenth_of_the_error(monkeypatch):
+    game = TrajectoryGame(TokenTree(2, 2), np.triu(np.ones((4, 4)), 1) + 0.5 * np.eye(4))
+    responses = SoftResponses(sequence_form(game), game.reference.log_probabilities, 0.5)
+    follow, allowed = sequential._Branch.end, []
+
+    def end(self, felt):
+        allowed.append(felt)
+        point, arrived = follow(self, felt)
+        return point, arrived and len(allowed) == 4
+
+    monkeypatch.setattr(sequential._Branch, "end", end)
+    _, arrived, _ = sequential.follow(responses)
+    assert arrived
+    np.testing.assert_allclose(np.divide(allowed[1:], allowed[:-1]), [0.1] * 3, rtol=1e-12)

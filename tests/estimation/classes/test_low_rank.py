@@ -179,3 +179,26 @@ def test_wrong_arguments_are_refused():
     for delta in (0.0, 1.0, math.nan):
         with pytest.raises(HypothesisViolated, match="delta"):
             some.confidence(told((1, 2), [(0, 0, 1, 1, 1)]), delta)
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_the_radius_covers_the_tables_that_the_frequencies_allow(link):
+    rng = np.random.default_rng(5)
+    data = every_pair(np.full((1, 9, 9), 0.5), 4000.0)
+    found = LowRankClass((1, 9), 2, BOUND[link], link, starts=0).confidence(data, 0.5)
+    allowed = TabularClass((1, 9)).confidence(data, 0.5).radius
+    for _ in range(20):
+        table = np.triu(rng.choice([-1.0, 1.0], size=(1, 9, 9)), 1)
+        table -= table.swapaxes(1, 2)
+
+        def within(scale, table=table):
+            p = link.probability(scale * data.pairs.payoffs(table))
+            near = (abs(scale * table - found.model.table) <= found.width).all()
+            return near and data.counts @ (p - 0.5) ** 2 <= allowed
+
+        low, high = 0.0, 1.0
+        for _ in range(60):
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if within(middle) else (low, middle)
+        errors = data.pairs.payoffs(low * table) - data.pairs.payoffs(found.model.table)
+        assert data.counts @ errors**2 <= found.radius
