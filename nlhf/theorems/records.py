@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from math import isfinite
+from textwrap import wrap
 from typing import Any, TypeVar
 
 import numpy as np
@@ -40,7 +41,7 @@ class Record:
         constants: The constants in the claim, by name.
         expected: What the ledger expects.
         counterexample: What certifies that it is false; empty for any other statement.
-        counterexample_source: The same as Python source, where the ledger gives it.
+        counterexample_source: The same as Python source.
         verdict: What the search found.
         complaints: Everything that is not as expected, in words.
         instances: Instances that satisfied the hypotheses and were decisive.
@@ -211,8 +212,24 @@ def _literal(value: Any, indent: str) -> str:
     line = opening + ", ".join(name + _literal(item, "") for name, item in named) + closing
     if len(indent) + len(line) <= _WIDTH and "\n" not in line:
         return line
-    lines = [f"{deeper}{name}{_literal(item, deeper)},\n" for name, item in named]
+    items = [name + _literal(item, deeper) for name, item in named]
+    if not any("(" in item or "[" in item or "'" in item for item in items):
+        lines = [f"{line}\n" for line in _filled(items, deeper)]
+    else:
+        lines = [f"{deeper}{item},\n" for item in items]
     return f"{opening}\n{''.join(lines)}{indent}{closing.lstrip(',')}"
+
+
+def _filled(items: list[str], indent: str) -> list[str]:
+    """Return lines with as many numbers as fit."""
+    return wrap(
+        " ".join(f"{item}," for item in items),
+        _WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _rounded(margins: tuple[float, ...]) -> tuple[float, ...]:

@@ -166,7 +166,7 @@ class Counterexample:
 
     text: str
     check: Callable[[], bool]
-    python: str = ""
+    python: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,17 +235,17 @@ def test_a_refuted_statement_needs_its_counterexample_to_pass():
     refuted = replace(
         FALSE,
         expected=Expected.REFUTED,
-        counterexample=Counterexample("(0.3, 0.7)", lambda: True),
+        counterexample=Counterexample("(0.3, 0.7)", lambda: True, ""),
         controls={},
     )
     assert check(refuted, 400).as_expected
-    unproved = replace(refuted, counterexample=Counterexample("(0, 0)", lambda: False))
+    unproved = replace(refuted, counterexample=Counterexample("(0, 0)", lambda: False, ""))
     assert check(unproved, 400).complaints == ("its counterexample failed the exact check",)
 
 
 def test_a_refuted_statement_that_is_not_falsified_is_not_as_expected():
     survivor = replace(
-        TRUE, expected=Expected.REFUTED, counterexample=Counterexample("none", lambda: True)
+        TRUE, expected=Expected.REFUTED, counterexample=Counterexample("none", lambda: True, "")
     )
     assert not check(survivor, 50).as_expected
 

@@ -66,7 +66,7 @@ def test_a_theorem_needs_a_control_for_every_hypothesis():
 
 
 def test_a_counterexample_belongs_to_refuted_statements_and_only_there():
-    counterexample = Counterexample("x = 2", lambda: True)
+    counterexample = Counterexample("x = 2", lambda: True, "x = 2")
     with pytest.raises(InvalidProblem, match="counterexample"):
         replace(TRUE, expected=Expected.REFUTED)
     with pytest.raises(InvalidProblem, match="counterexample"):

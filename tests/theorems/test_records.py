@@ -118,6 +118,13 @@ def test_undefined_numbers_can_be_pasted_too():
     assert found[1:] == (inf, -inf)
 
 
+def test_no_number_is_broken():
+    numbers = [1e-308, 0.1, -(10**100)] * 9
+    text = source(numbers)
+    assert eval(text) == numbers
+    assert any(line.count(",") > 1 for line in text.split("\n"))
+
+
 def test_long_instances_are_broken_into_lines_that_fit():
     text = source(Instance(np.eye(8) / 3, Fraction(1, 3), "x", (1,)))
     assert max(len(line) for line in text.split("\n")) <= 100
