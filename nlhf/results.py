@@ -105,6 +105,12 @@ class Bound:
                 "compute the ends with rounding outwards",
             )
 
+    def __str__(self) -> str:
+        known: str = self.knows
+        if self.knows is Knows.INTERVAL:
+            known = f"{self.low:.3g} to {self.high:.3g} at confidence {self.confidence:g}"
+        return f"{self.value:.3g} {self.units} ({known})"
+
     @classmethod
     def exact(cls, value: float, units: Units, rounding: float = 0.0) -> "Bound":
         """Return a number known up to `rounding` on either side; an infinite one is just that."""

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from nlhf.analysis.population import Population
 from nlhf.errors import HypothesisViolated, SolverFailed
 from nlhf.numerics import EPSILON, kl_divergence, log_normalise, sigmoid
+from nlhf.spaces.policy import Policy
 
 REALISABLE = 1e-12
 """Largest distance between the pooled preference and its best Bradley-Terry model, relative to
@@ -84,8 +85,8 @@ class Impossibility:
         score: Largest entry of the gradient of the pooled loss at φ*; 0 up to rounding.
         misspecification: :math:`E_\rho|p_{\phi^*} - p^*|` for the pooled preference p*.
         mismatch: ‖φ* − φ_u‖ of every group.
-        single_policy: log of :math:`\pi^*\propto\mu e^{r_{\phi^*}/\beta}`.
-        group_policies: log of :math:`\pi_u\propto\mu e^{r_u/\beta}`.
+        single_policy: :math:`\pi^*\propto\mu e^{r_{\phi^*}/\beta}`.
+        group_policies: :math:`\pi_u\propto\mu e^{r_u/\beta}` of every group.
         gaps: Alignment gap :math:`F_u(\pi_u) - F_u(\pi^*)` of every group, computed as
             :math:`\beta KL(\pi^*\|\pi_u)`, which is as accurate as φ* − φ_u.
         gaps_of_objectives: The same as the difference of
@@ -106,8 +107,8 @@ class Impossibility:
     score: float
     misspecification: float
     mismatch: Float[np.ndarray, "group"]
-    single_policy: Float[np.ndarray, "response"]
-    group_policies: Float[np.ndarray, "group response"]
+    single_policy: Policy
+    group_policies: tuple[Policy, ...]
     gaps: Float[np.ndarray, "group"]
     gaps_of_objectives: Float[np.ndarray, "group"]
     pair_gram: float
@@ -181,8 +182,8 @@ def impossibility(population: Population, group: int | None = None) -> Impossibi
         score=float(np.abs(_score(differences, law, pooled, parameter)).max()),
         misspecification=float(law @ np.abs(chosen - pooled[0])),
         mismatch=mismatch,
-        single_policy=single,
-        group_policies=policies,
+        single_policy=Policy(single),
+        group_policies=tuple(map(Policy, policies)),
         gaps=population.temperature * kl_divergence(everybody, policies),
         gaps_of_objectives=own - _objective(population, everybody),
         pair_gram=eigenvalue,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import nlhf
+from nlhf.results import Bound, Knows, Units
 
 MDP = nlhf.MDP(np.full((3, 2, 3), 1 / 3), 0)
 CYCLE = np.array([[0.5, 0.9, 0.2], [0.1, 0.5, 0.7], [0.8, 0.3, 0.5]])
@@ -68,3 +69,18 @@ def test_an_exact_solution_is_not_told_to_be_solved_exactly():
     run = nlhf.solve(game, nlhf.Extragradient(), stop=nlhf.StopRule(max_iterations=1))
     with pytest.raises(nlhf.NlhfError, match=r"nlhf.solve\(game\)"):
         run.require(-1.0)
+
+
+@pytest.mark.parametrize(
+    ("bound", "printed"),
+    [
+        (Bound.exact(0.25, Units.NATS, 1e-16), "0.25 nats (exact)"),
+        (Bound(0.1, Knows.LOWER, Units.PAYOFF, 0.1, np.inf), "0.1 payoff (lower)"),
+        (
+            Bound(0.5, Knows.INTERVAL, Units.WIN_PROBABILITY, 0.4, 0.625, 0.95),
+            "0.5 win probability (0.4 to 0.625 at confidence 0.95)",
+        ),
+    ],
+)
+def test_a_bound_says_what_is_known(bound, printed):
+    assert str(bound) == printed
