@@ -54,11 +54,6 @@ class Learnt:
     equilibrium: Logs
     policy: Logs
 
-    @property
-    def true_game(self) -> Game:
-        """The game of P*."""
-        return self.game(self.truth)
-
     def game(self, model: int) -> Game:
         """Return the game of a model."""
         return Game(self.tables[model], self.log_reference, self.temperature, self.weights)

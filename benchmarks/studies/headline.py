@@ -152,11 +152,6 @@ class Outcome:
         return self.ceiling_minority / self.single_minority - 1.0
 
     @property
-    def own_change(self) -> float:
-        """The relative change that the minority's own KL-optimal policy would bring it."""
-        return self.own_minority / self.single_minority - 1.0
-
-    @property
     def average_room(self) -> float:
         """The largest relative change of the average that any policy could bring."""
         return self.ceiling_average / self.single_average - 1.0

@@ -1,11 +1,10 @@
 """Files that are replaced in one go, and known to be whole when they are read."""
 
 import hashlib
-import os
-from contextlib import suppress
 from pathlib import Path
 
 from nlhf.errors import InvalidData, NotAllowed
+from nlhf.files import replace_file
 
 
 class SealedFile:
@@ -50,20 +49,7 @@ class SealedFile:
         Raises:
             NotAllowed: If it cannot be written.
         """
-        part = self._path.with_name(self._path.name + ".part")
-        try:
-            with part.open("wb") as file:
-                file.write(self._magic + _digest(content) + b"\n" + content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, self._path)
-        except OSError as error:
-            with suppress(OSError):
-                part.unlink()
-            raise NotAllowed(
-                f"the checkpoint {self._path} cannot be written: {error.strerror}",
-                "give a path in a folder that exists, may be written to and has space",
-            ) from error
+        replace_file(self._path, self._magic + _digest(content) + b"\n" + content)
 
 
 def _digest(content: bytes) -> bytes:

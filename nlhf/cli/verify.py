@@ -31,6 +31,10 @@ EXIT_NOT_AS_EXPECTED = 1
 """A verdict is not the expected one, or a control does not bite."""
 
 
+_MOST_WORKERS = 8
+"""Each loads the whole ledger first, which takes seconds and some 200 MB."""
+
+
 @dataclass(frozen=True)
 class Verify:
     """Search for violations of the theorems, and see every control break its claim.
@@ -60,7 +64,7 @@ class Verify:
     seed: int = 0
     """Seed of the search; the same seed gives the same report."""
     workers: int | None = None
-    """Processes; as many as there are cores unless given."""
+    """Processes; as many as there are cores, up to 8, unless given."""
     report: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Write the report into this folder, and go on from what an earlier run left there."""
     json: bool = False
@@ -101,7 +105,7 @@ class Verify:
 
     def _workers(self) -> int:
         if self.workers is None:
-            return os.cpu_count() or 1
+            return min(os.cpu_count() or 1, _MOST_WORKERS)
         if self.workers < 1:
             raise InvalidProblem(f"--workers is {self.workers}", "give an integer of at least 1")
         return self.workers

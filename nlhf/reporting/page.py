@@ -1,15 +1,13 @@
 """The page and its Markdown, from records alone."""
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from nlhf.errors import NotAllowed
+from nlhf.files import replace_file
 from nlhf.reporting import typeset
 from nlhf.reporting.origin import Origin
 from nlhf.reporting.plots import tightness
@@ -51,8 +49,8 @@ def write_report(
         NotAllowed: If a file cannot be written.
     """
     written = folder / PAGE, folder / MARKDOWN
-    _write(written[0], html_page(records, texts, origin))
-    _write(written[1], markdown_page(records, texts, origin))
+    replace_file(written[0], html_page(records, texts, origin))
+    replace_file(written[1], markdown_page(records, texts, origin))
     return written
 
 
@@ -111,17 +109,3 @@ def _rendered(
 
 def _number(value: float) -> str:
     return f"{value:.3g}" if isfinite(value) else "none"
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise NotAllowed(
-            f"{path} cannot be written: {error.strerror}",
-            "give a folder that may be written to and has space",
-        ) from error

@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nlhf.errors import HypothesisViolated, NotAllowed
+from nlhf.files import replace_file
 from nlhf.results import Provenance
 from nlhf.theorems.ledger import announcing_packages
 from nlhf.theorems.records import Record, plain, restored
@@ -79,17 +78,7 @@ class Shelf:
         """
         data, path = plain(found), self._path(found.key)
         content = {"fingerprint": self._fingerprint, "sha256": _digest(data), "record": data}
-        part = path.with_name(path.name + ".part")
-        try:
-            part.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
-            os.replace(part, path)
-        except OSError as error:
-            with suppress(OSError):
-                part.unlink()
-            raise NotAllowed(
-                f"{path} cannot be written: {error.strerror}",
-                "give a folder that may be written to and has space",
-            ) from error
+        replace_file(path, json.dumps(content, allow_nan=False))
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.json"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nlhf.errors import NlhfError
+from nlhf.files import replace_file
 from nlhf.lm.loading.memory import explained_memory
 from nlhf.lm.responses import Prompts
 from nlhf.lm.running.checkpoints import RunCheckpoints, Saved
@@ -17,7 +18,6 @@ from nlhf.lm.running.export import export_policy
 from nlhf.lm.running.folders import remove_folder
 from nlhf.lm.running.metrics import MetricsFile, finite_metrics, read_metrics
 from nlhf.lm.running.samples import SampleTables
-from nlhf.lm.running.texts import replace_text
 from nlhf.lm.strategies import Strategy
 from nlhf.results import Profile
 from nlhf.training.building import Run, built
@@ -221,7 +221,7 @@ class _Training:
         if not self._main:
             return None
         said = {"folder": str(self._config.folder.absolute()), "sections": sections(self._config)}
-        replace_text(self._folder / CONFIG, json.dumps(said, indent=1))
+        replace_file(self._folder / CONFIG, json.dumps(said, indent=1))
         tensorboard = self._config.run.tensorboard
         metrics = MetricsFile(self._folder, after, tensorboard=tensorboard)
         return metrics, SampleTables(self._folder, after)

@@ -86,11 +86,6 @@ class Views:
         """κ, variance between prompts per variance within."""
         return np.asarray(self.between / self.within)
 
-    @property
-    def intraclass_correlations(self) -> Float[np.ndarray, " direction"]:
-        """κ/(1 + κ)."""
-        return np.asarray(self.between / (self.between + self.within))
-
     def alignment(self, direction: Float[np.ndarray, " direction"]) -> float:
         r"""Return the correlation of a reward with the true one within prompts.
 

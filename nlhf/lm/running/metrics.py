@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from nlhf.errors import InvalidProblem, MissingExtra
+from nlhf.files import append_to_file, replace_file
 from nlhf.lm.engine import Engine
-from nlhf.lm.running.texts import append_text, replace_text
 
 METRICS: Mapping[str, str] = {
     "step": "steps of the algorithm taken, this one included",
@@ -64,7 +64,7 @@ class MetricsFile:
         self.path = folder / "metrics.jsonl"
         self._board: Any = _board(folder / "tensorboard", after) if tensorboard else None
         kept = [row for row in read_metrics(self.path) if row["step"] <= after]
-        replace_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+        replace_file(self.path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Append a row; values that are not finite numbers are left out.
@@ -78,7 +78,7 @@ class MetricsFile:
             if base not in METRICS:
                 raise InvalidProblem(f"the metric {name} has no definition", "add it to METRICS")
         finite = finite_metrics(row)
-        append_text(self.path, json.dumps(finite) + "\n")
+        append_to_file(self.path, json.dumps(finite) + "\n")
         if self._board is not None:
             for name, value in finite.items():
                 for tag, number in _scalars(name, value):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from nlhf.lm.running.texts import append_text, replace_text
+from nlhf.files import append_to_file, replace_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class SampleTables:
             # Not splitlines: responses may hold other separators, such as U+2028, as they are.
             rows = self._lines.read_text(encoding="utf-8").split("\n")
             kept = [row + "\n" for row in rows if _step(row) <= after]
-            replace_text(self._lines, "".join(kept))
+            replace_file(self._lines, "".join(kept))
 
     def add(self, step: int, rows: Sequence[SampleRow]) -> None:
         """Append a table.
@@ -50,8 +50,8 @@ class SampleTables:
         lines = "".join(
             json.dumps({"step": step, **asdict(row)}, ensure_ascii=False) + "\n" for row in rows
         )
-        append_text(self._lines, lines)
-        replace_text(self._shown, f"# Step {step}\n\n" + markdown(rows))
+        append_to_file(self._lines, lines)
+        replace_file(self._shown, f"# Step {step}\n\n" + markdown(rows))
 
 
 def markdown(rows: Sequence[SampleRow]) -> str:

@@ -66,10 +66,10 @@ def test_earlier_tables_survive_a_resumed_run_whatever_separators_they_hold(tmp_
     SampleTables(tmp_path, 1)
     assert (tmp_path / "samples.jsonl").read_bytes() == before
 
-    def full(*arguments, encoding):
+    def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(type(tmp_path), "write_text", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(NotAllowed, match="No space left"):
         SampleTables(tmp_path, 1)
     assert (tmp_path / "samples.jsonl").read_bytes() == before
