@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from nlhf.data import read_votes, win_counts
 from nlhf.errors import HypothesisViolated
 from nlhf.estimation import Ties, condorcet_law, condorcet_null, fit_bradley_terry, fit_prior
-from nlhf.estimation.condorcet import _majority
+from nlhf.estimation.condorcet import _draw_rewards, _majority
+from nlhf.estimation.likelihood import Likelihood, maximise
 from tests.estimation.tables import made, tables
 
 rewards = st.floats(-4, 4)
@@ -159,6 +160,24 @@ def bradley_terry_votes(generator, size, votes, deviation, prompts):
         upper = np.triu(generator.binomial(votes, 1 / (1 + np.exp(r[None, :] - r[:, None]))), 1)
         batch.append(made(upper + np.tril(votes - upper.T, -1)))
     return batch
+
+
+def test_draws_of_rewards_have_the_mode_and_the_covariance_of_the_posterior():
+    wins = np.array([[[0, 5, 2], [1, 0, 4], [3, 2, 0]], [[0, 1, 1], [8, 0, 2], [0, 3, 0]]])
+    prior = 0.3
+
+    # Unit vectors for normal draws make the draws the columns of a root of the covariance.
+    class UnitVectors(np.random.Generator):
+        def standard_normal(self, shape):
+            return np.broadcast_to(np.eye(3), shape)
+
+    draws = _draw_rewards(wins, prior, 3, UnitVectors(np.random.PCG64(0)))
+    for table, drawn_rewards in zip(wins, draws, strict=True):
+        likelihood = Likelihood(table.astype(float), prior)
+        mode = maximise(likelihood, np.zeros(3))
+        root = drawn_rewards - mode[:, None]
+        covariance = np.linalg.inv(likelihood.information(mode))
+        np.testing.assert_allclose(root @ root.T, covariance, rtol=1e-5)
 
 
 def test_the_prior_of_simulated_rewards_is_found():

@@ -7,7 +7,7 @@ import pytest
 from nlhf import Stream
 from nlhf.errors import Approximate, Degenerate, HypothesisViolated
 from nlhf.estimation import Assignment, Criterion, Ties, choose_groups, fit_mixture
-from nlhf.estimation.mixtures.choice import _folds, free_parameters
+from nlhf.estimation.mixtures.choice import _folds, _some, free_parameters
 from tests.estimation.electorates import by_prompt, cast, marginal, planted
 from tests.unchecked import raised
 
@@ -183,6 +183,17 @@ def test_the_criterion_is_schwarz_s():
         rewards = by_prompt(mixture.offsets, mixture.rewards)
         value = marginal(votes, rewards, mixture.weights) - candidate.parameters / 2 * np.log(50)
         assert candidate.score == pytest.approx(value, rel=1e-10)
+    # The error of the difference is that of a sum over raters, each by itself.
+    each = [
+        [
+            marginal(_some(votes, votes.annotator == rater), rewards, mixture.weights)
+            for rater in range(50)
+        ]
+        for mixture in found.mixtures
+        for rewards in [by_prompt(mixture.offsets, mixture.rewards)]
+    ]
+    error = np.std(np.subtract(*each)) * np.sqrt(50)
+    assert sorted(one.error for one in found.candidates) == pytest.approx([0.0, error], rel=1e-9)
 
 
 @pytest.mark.filterwarnings("ignore::nlhf.errors.NlhfWarning")
