@@ -112,8 +112,9 @@ RATERS: tuple[Case, ...] = (
     *(Recovery(comparisons) for comparisons in (1, 2, 3, 5, 10, 20)),
     Raters(1_000_000, 10_000, 1000, 8),
 )
-TALLIES: tuple[Case, ...] = tuple(
-    Tally(responses, votes) for responses, votes in ((10, 1000), (10, 20_000), (100, 200_000))
+TALLIES: tuple[Case, ...] = (
+    *(Tally(10, votes) for votes in (1000, 20_000)),
+    Tally(100, 200_000, ("nlhf", "choix_ilsr")),
 )
 PESSIMISM: tuple[Case, ...] = (
     *(Candidates(models) for models in (125, 250, 500, 1000)),
@@ -135,6 +136,7 @@ def _grown(axis: str, repeats: int, **sizes: Iterable[int]) -> tuple[Case, ...]:
     )
 
 
+_RATERS = (100, 1000, 3000, 10_000, 30_000)
 SCALING: tuple[Case, ...] = (
     *_grown(
         "responses n",
@@ -151,9 +153,7 @@ SCALING: tuple[Case, ...] = (
         soft=(100, 1000, 10_000, 100_000, 300_000),
         pymdptoolbox=(100, 300, 1000, 3000),
     ),
-    *_grown(
-        "raters H", 3, soft=(100, 300, 1000, 3000, 10_000), hard=(100, 300, 1000, 3000, 10_000)
-    ),
+    *_grown("raters H", 3, soft=_RATERS, hard=_RATERS),
 )
 SCALING_OF_TEXTS: tuple[Case, ...] = tuple(
     Scaling("response tokens T", tokens, method, repeats=3)
@@ -209,8 +209,8 @@ SUITES: Mapping[str, Suite] = {
         "what is claimed of single games, batches and the import",
         TARGETS,
         (
-            Comparison("tournament", 20, 1, 0.1, ("exact", "cvxpy"), repeats=5),
-            Comparison("uniform", 4, 40, 0.1, ("exact", "cvxpy"), repeats=5, sample=10),
+            Comparison("tournament", 20, 1, 0.1, ("exact", "cvxpy"), repeats=9),
+            Comparison("uniform", 4, 40, 0.1, ("exact", "cvxpy"), repeats=9, sample=10),
             Startup("import nlhf", repeats=3),
         ),
         2.0,
@@ -224,7 +224,7 @@ SUITES: Mapping[str, Suite] = {
     "batches": Suite(
         "time against contexts, temperature 0.1",
         BATCHES,
-        (Comparison("uniform", 8, 10, 0.1, ("exact", "cvxpy"), repeats=5),),
+        (Comparison("uniform", 8, 10, 0.1, ("exact", "cvxpy"), repeats=9),),
         1.0,
     ),
     "peers": Suite(
@@ -261,7 +261,7 @@ SUITES: Mapping[str, Suite] = {
     "maxmin": Suite(
         "the exact dual of MaxMin against conic programs",
         MAXMIN,
-        (Groups(3, 6, 2, 0.1, ("exact", "cvxpy", "scipy_slsqp"), repeats=5),),
+        (Groups(3, 6, 2, 0.1, ("exact", "cvxpy", "scipy_slsqp"), repeats=9),),
         0.5,
     ),
     "raters": Suite(
@@ -274,7 +274,7 @@ SUITES: Mapping[str, Suite] = {
         4.0,
     ),
     "tallies": Suite(
-        "Bradley-Terry rewards against choix", TALLIES, (Tally(5, 400, repeats=5),), 1.0
+        "Bradley-Terry rewards against choix", TALLIES, (Tally(5, 400, repeats=9),), 1.0
     ),
     "pessimism": Suite(
         "pessimistic planning over candidates", PESSIMISM, (Candidates(10, 2, 5),), 2.0

@@ -10,12 +10,12 @@ from nlhf.errors import NotAllowed
 def replace_file(path: Path, text: str | bytes) -> None:
     """Write a file in one go: whoever is killed meanwhile leaves the old one.
 
-    Text is written in UTF-8.
+    Text is written in UTF-8. Of several who write at once, one is last, and its file is whole.
 
     Raises:
         NotAllowed: If it cannot be written.
     """
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{os.urandom(4).hex()}.part")
     try:
         with part.open("wb") as file:
             file.write(_bytes(text))
@@ -23,9 +23,10 @@ def replace_file(path: Path, text: str | bytes) -> None:
             os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as error:
+        raise _unwritten(path, error) from error
+    finally:
         with suppress(OSError):
             part.unlink()
-        raise _unwritten(path, error) from error
 
 
 def append_to_file(path: Path, text: str | bytes) -> None:

@@ -42,7 +42,6 @@ from . import (
     variational,
 )
 from .differences import DIFFERENCES as DIFFERENCES
-from .differences import Difference as Difference
 
 ALL = (
     *variational.ALL,

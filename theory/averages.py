@@ -197,26 +197,25 @@ def _with(instance: Averaged, payoff: Payoffs, temperature: float = 0.0) -> Aver
     return Averaged(changed, instance.start, instance.count, instance.step_size, interior)
 
 
-Draw = Callable[[Draws, bool], Averaged]
-"""What draws a run, and an interior equilibrium with it for certain, or in half of the cases."""
+Draw = Callable[[Draws], Averaged]
 
 
-def average_controls(draw: Draw) -> dict[str, Strategy[Averaged]]:
-    """Return the controls that both averages have; `draw` should make long runs."""
+def average_controls(draw: Draw, to_warm: Draw) -> dict[str, Strategy[Averaged]]:
+    """Return the controls that both averages have; both draw long runs, one those to be warmed."""
 
     def lopsided(draws: Draws) -> Averaged:
-        instance = draw(draws, False)
+        instance = draw(draws)
         payoff = 0.2 * draw_payoff(draws, *instance.game.payoff.shape[:2]) + 0.8
         payoff[:, :, 0] -= 0.8  # a column that concedes little, whatever the rows do
         return _with(instance, payoff)
 
     def stretched(draws: Draws) -> Averaged:
-        instance = draw(draws, False)
+        instance = draw(draws)
         wide = np.round(draws.between(5.0, 40.0)) * (instance.game.payoff - 0.5) + 0.5
         return _with(instance, wide)
 
     def warm(draws: Draws) -> Averaged:
-        instance = draw(draws, True)
+        instance = to_warm(draws)
         return _with(instance, instance.game.payoff, draws.logarithmic(1.0, 10.0))
 
     return {
@@ -284,7 +283,10 @@ SPPO_AVERAGE = Theorem(
     ),
     margin=_sppo_average,
     instances=instances(_draw_sppo),
-    controls={**average_controls(_draw_long_sppo), "step": instances(_draw_short_step)},
+    controls={
+        **average_controls(_draw_long_sppo, lambda draws: _draw_long_sppo(draws, interior=True)),
+        "step": instances(_draw_short_step),
+    },
     constants={"cited": SPPO_CITED, "sharpened": SPPO_SHARPENED},
     coordinates=average_coordinates(lambda x: sppo_step(x.start, x.count)),
 )
@@ -312,8 +314,8 @@ def _draw_onpo(draws: Draws) -> Averaged:
     return Averaged(game, start, count, step_size, interior)
 
 
-def _draw_long_onpo(draws: Draws, interior: bool = False) -> Averaged:
-    instance = _draw_long_sppo(draws, interior)
+def _draw_long_onpo(draws: Draws) -> Averaged:
+    instance = _draw_long_sppo(draws)
     return Averaged(
         instance.game, instance.start, instance.count, OPTIMISTIC_STEP, instance.interior
     )
@@ -352,7 +354,10 @@ ONPO_AVERAGE = Theorem(
     ),
     margin=_onpo_average,
     instances=instances(_draw_onpo),
-    controls={**average_controls(_draw_long_onpo), "step": instances(_draw_long_step)},
+    controls={
+        **average_controls(_draw_long_onpo, _draw_long_onpo),
+        "step": instances(_draw_long_step),
+    },
     sharp=(sure_winner(np.exp(-130.0), 560, OPTIMISTIC_STEP),),
     constants={"average": OPTIMISTIC_AVERAGE, "unprepared": UNPREPARED},
     coordinates=average_coordinates(lambda x: x.step_size),
@@ -389,7 +394,8 @@ def breaks_as_extracted(share: Fraction, count: int) -> bool:
     """
     payoff = ((Fraction(1, 2), Fraction(0)), (Fraction(1), Fraction(1, 2)))
     ahead = {payoff[1][b] - payoff[0][b] for b in range(2)}  # affine in z: its values at corners
-    u = exponential(Fraction(1, 4)).high
+    # Rounded upwards: with long fractions the sum would take seconds.
+    u = Fraction(ceil(exponential(Fraction(1, 4)).high * 10**15), 10**15)
     d = Fraction(ceil(1000 * log(1 / share)) + 1, 1000)  # a guess, verified below
     enough = exponential(d).low >= 1 / share and u < 2
     summed = sum((1 - share) / (1 - share + share * u**t) for t in range(1, count + 1))

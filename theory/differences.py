@@ -1,24 +1,6 @@
 """Where this ledger and the list of statements that it was written from differ, and why."""
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A row of the list that is not simply a theorem of the same key and verdict.
-
-    Attributes:
-        key: The row's key; there is a theorem of this key too.
-        asked: What the list expects of it.
-        ours: The theorems that stand for it here.
-        reason: Why they are others, or why another verdict is expected.
-    """
-
-    key: str
-    asked: str
-    ours: tuple[str, ...]
-    reason: str
-
+from nlhf.theorems import Difference
 
 DIFFERENCES = (
     Difference(

@@ -255,7 +255,8 @@ mu = (F(1, 2), F(1, 2))
 c, pi = 1, (F(2, 3), F(1, 3))
 assert pi[0] ** 7 * pi[1] ** 5 * 2**12 < 1  # six times the sum above: 2**19 < 3**12
 
-# Every constant: at q = 2**-m, over -log 2, the sum is (m/2 - 1 - c) + c m q + something > 0.
+# Every constant: at q = 2**-m and over -log 2 the sum is (m/2 - 1 - c) + c m q + (1/2 + c (1 - q))
+# times -log(1 - q)/log 2, which is above q.
 for c in range(1000):
     m = 2 * c + 2
     q = F(1, 2**m)

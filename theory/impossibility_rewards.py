@@ -119,6 +119,12 @@ def draw_overflowing(draws: Draws) -> Crowd:
     return replace(crowd, radius=crowd.radius * draws.logarithmic(1e-4, 1e-2))
 
 
+def _draw_overflowing_pair(draws: Draws) -> Crowd:
+    """Draw two groups, of which a bound is in terms of the radius, and one far too small."""
+    crowd = _draw_pair_of_groups(draws)
+    return replace(crowd, radius=crowd.radius * draws.logarithmic(1e-4, 1e-2))
+
+
 def _draw_captured(draws: Draws) -> Crowd:
     """Draw a crowd whose candidate is the reward of one group of the most diverse pair."""
     crowd = draw_tree(draws)
@@ -355,6 +361,7 @@ def distance(a, b):
 assert min(law) > 0
 for i in range(2):  # the pooled likelihood is stationary at the reward of u
     assert sum(w * z[i] * d for w, z, d in zip(law, pairs, pull)) == 0
+
 assert distance("u", "j") > max(distance("k", "j"), distance("u", "k"))
 """,
     ),
@@ -460,7 +467,7 @@ REWARD_MISMATCH_REPAIRED = Theorem(
     controls={
         BRADLEY_TERRY.name: instances(draw_foreign),
         STATIONARY.name: instances(_draw_captured),
-        BOUNDED.name: instances(draw_overflowing),
+        BOUNDED.name: instances(_draw_overflowing_pair),
     },
     sharp=(two_responses(0.01, -0.01, 0.5),),
     constants={"two-groups": TWO_GROUPS},

@@ -275,11 +275,13 @@ def _draw_per_sample(draws: Draws) -> PerSample:
 
 
 def _draw_signed(draws: Draws) -> PerSample:
+    """Draw masses that are negative where groups disagree most, and lie where they agree most."""
     instance = _draw_per_sample(draws)
-    masses = instance.masses.copy()
+    apart = np.ptp(instance.groups.rewards, axis=0)
+    masses, rows = instance.masses.copy(), np.arange(len(apart))
     moved = 1.0 + draws.between(0.1, 2.0)
-    masses[:, 0] -= moved
-    masses[:, 1:] += moved / (masses.shape[1] - 1)
+    masses[rows, apart.argmax(axis=1)] -= moved
+    masses[rows, apart.argmin(axis=1)] += moved
     return replace(instance, masses=masses)
 
 

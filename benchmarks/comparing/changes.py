@@ -32,7 +32,7 @@ class Change:
         change: After over before: above 1 is slower.
         low: Lower end of the 95 % interval of the change, from the repeats.
         high: Upper end.
-        p: Of the hypothesis that it changed by no more than the threshold.
+        p: Of the hypothesis that nothing changed.
         verdict: ``slower``, ``faster``, ``no difference``, or ``not tested``.
         seconds_before: Of the method itself, where both runs are of one machine.
         seconds_after: The same.
@@ -54,7 +54,7 @@ class Change:
     seconds_after: float | None
 
 
-def changes(before: Side, after: Side, threshold: float, *, same_machine: bool) -> Iterator[Change]:
+def changes(before: Side, after: Side, *, same_machine: bool) -> Iterator[Change]:
     """Yield an untold change for every case and method of ours that both runs timed.
 
     Log-ratios of the same games are paired; the test is Student's, of their differences. No test
@@ -69,7 +69,7 @@ def changes(before: Side, after: Side, threshold: float, *, same_machine: bool) 
         if found is None:
             continue
         beside, clock, first, second = found
-        change, low, high, p = _tested(first, second, threshold)
+        change, low, high, p = _tested(first, second)
         yield Change(
             old.instance,
             old.method,
@@ -95,17 +95,23 @@ def _ratios(
     for clock, name in (("processor", "processor_seconds_each"), ("wall", "seconds_each")):
         for peer in _peers(old, new, before, after):
             sides = before.rows[old.key, peer], after.rows[old.key, peer]
-            if all(name in row.numbers for row in (old, new, *sides)):
+            if all(_has(row, name) for row in (old, new, *sides)):
                 logs = [
                     _logs(row.numbers[name], side.numbers[name])
                     for row, side in zip((old, new), sides, strict=True)
                 ]
                 return peer, clock, logs[0], logs[1]
         yard = f"{YARDSTICK}_{name}"
-        if all(name in row.numbers and yard in row.numbers for row in (old, new)):
+        if all(_has(row, name) and _has(row, yard) for row in (old, new)):
             logs = [_logs(row.numbers[name], row.numbers[yard]) for row in (old, new)]
             return YARDSTICK, clock, logs[0], logs[1]
     return None
+
+
+def _has(row: Row, name: str) -> bool:
+    """Return whether every lap took time; a clock too coarse for one says nothing of ratios."""
+    laps = row.numbers.get(name, ())
+    return len(laps) > 0 and all(lap > 0.0 for lap in laps)
 
 
 def _peers(old: Row, new: Row, before: Side, after: Side) -> Iterator[str]:
@@ -127,31 +133,19 @@ def _logs(own: list[float], other: list[float]) -> np.ndarray:
     return np.log(np.array(own[:count])) - np.log(np.array(other[:count]))
 
 
-def _tested(
-    first: np.ndarray, second: np.ndarray, threshold: float
-) -> tuple[float, float, float, float]:
-    """Return the change, its interval, and p against a change within the threshold."""
+def _tested(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float, float]:
+    """Return the change, its interval, and p against no change."""
     from scipy.stats import ttest_1samp, ttest_ind
 
     apart = float(second.mean() - first.mean())
     if min(len(first), len(second)) < FEWEST:
         return float(np.exp(apart)), 0.0, float("inf"), float("nan")
-    paired = len(first) == len(second)
-    limit = np.log1p(threshold)
-
-    def test(shift: float, alternative: str) -> float:
-        if paired:
-            found = ttest_1samp(second - first, shift, alternative=alternative)
-        else:
-            found = ttest_ind(second - shift, first, equal_var=False, alternative=alternative)
-        return float(found.pvalue)
-
     with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)  # of repeats that are all equal
-        if paired:
-            interval = ttest_1samp(second - first, 0.0).confidence_interval(CONFIDENCE)
+        if len(first) == len(second):
+            found = ttest_1samp(second - first, 0.0)
         else:
-            interval = ttest_ind(second, first, equal_var=False).confidence_interval(CONFIDENCE)
-        p = 2.0 * min(test(limit, "greater"), test(-limit, "less"))
-    low, high = float(np.exp(interval.low)), float(np.exp(interval.high))
-    return float(np.exp(apart)), low, high, min(p, 1.0)
+            found = ttest_ind(second, first, equal_var=False)
+        interval = found.confidence_interval(CONFIDENCE)
+    p = 1.0 if np.isnan(found.pvalue) else float(found.pvalue)  # the same numbers twice
+    return float(np.exp(apart)), float(np.exp(interval.low)), float(np.exp(interval.high)), p

@@ -1,7 +1,7 @@
 """`nlhf bench --compare A B`: the verdicts, and how they are told."""
 
 from dataclasses import dataclass, replace
-from math import isnan
+from math import isnan, log, log1p
 from pathlib import Path
 
 from benchmarks.comparing.changes import Change, changes
@@ -18,9 +18,9 @@ class Compared:
         after: Of the second.
         same_machine: Whether both are of one kind of machine with one Python.
         load: The largest load averages.
-        threshold: The part of its time by which something must have changed.
-        false_alarms: Of all verdicts of a change, the share of wrong ones is at most this on
-            average; if nothing changed, so is the chance of any.
+        threshold: The part of its time by which something must be seen to have changed.
+        false_alarms: Of all verdicts, the share of those on what did not change at all is at most
+            this on average; if nothing changed, so is the chance of any.
         slower: How many got slower.
         faster: How many got faster.
         tested: How many were tested.
@@ -57,7 +57,7 @@ def compare(
         )
     first, second = side(before, folder), side(after, folder)
     same = first.machines == second.machines and len(first.machines) == 1
-    found = list(changes(first, second, threshold, same_machine=same))
+    found = list(changes(first, second, same_machine=same))
     if not found:
         raise NotAllowed(
             f"{_said(first)} has {len(first.rows)} rows, {_said(second)} has {len(second.rows)}, "
@@ -65,7 +65,7 @@ def compare(
             "versions of another package or the yardstick",
             "measure the same suite in both runs, with the repeats that rows of today hold",
         )
-    told = _verdicts(found, false_alarms)
+    told = _verdicts(found, threshold, false_alarms)
     verdicts = [one.verdict for one in told]
     return Compared(
         _said(first),
@@ -82,8 +82,12 @@ def compare(
     )
 
 
-def _verdicts(found: list[Change], false_alarms: float) -> list[Change]:
-    """Return the changes with verdicts, their p-values adjusted by Benjamini and Hochberg."""
+def _verdicts(found: list[Change], threshold: float, false_alarms: float) -> list[Change]:
+    """Return the changes with verdicts, their p-values adjusted by Benjamini and Hochberg.
+
+    A test against changes within the threshold would hardly ever see one of twice the threshold:
+    its rate of false alarms is far below what is asked for where nothing changed.
+    """
     from scipy.stats import false_discovery_control
 
     tested = [place for place, one in enumerate(found) if not isnan(one.p)]
@@ -91,7 +95,7 @@ def _verdicts(found: list[Change], false_alarms: float) -> list[Change]:
     adjusted = false_discovery_control([found[place].p for place in tested]) if tested else []
     for place, p in zip(tested, adjusted, strict=True):
         verdict = "no difference"
-        if p <= false_alarms:
+        if p <= false_alarms and abs(log(found[place].change)) > log1p(threshold):
             verdict = "slower" if found[place].change > 1.0 else "faster"
         told[place] = replace(found[place], p=float(p), verdict=verdict)
     return told
@@ -135,10 +139,12 @@ def table(found: Compared) -> str:
     lines += [
         "",
         f"{found.slower} slower and {found.faster} faster of {found.tested} tested, by more than "
-        f"{found.threshold:.0%}. At most {found.false_alarms:.0%} of such verdicts are false "
-        "alarms on average (Benjamini-Hochberg);",
-        "that is about the repeats within each run. What differs between two runs as a whole, such "
-        "as neighbours on the machine, shows only if both are repeated.",
+        f"{found.threshold:.0%} as seen. At most {found.false_alarms:.0%} of such verdicts on "
+        "average are on what did not change",
+        "(Benjamini-Hochberg); no difference means no more than that the interval allows it. That "
+        "is about the repeats within each run: what differs",
+        "between two runs as a whole, such as neighbours on the machine, shows only if both are "
+        "repeated.",
     ]
     if found.alone:
         shown = "; ".join(found.alone[:3]) + (" ..." if len(found.alone) > 3 else "")

@@ -5,6 +5,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from benchmarks.rows import Row, read_rows
 from benchmarks.scaling.slopes import MEMORY, TIME, Slope, newest, of
@@ -63,10 +64,11 @@ def picture(folder: Path) -> Figure:
             grid[1, column].set_xlabel(axis)
         grid[0, 0].set_ylabel("processor seconds a call")
         grid[1, 0].set_ylabel("peak memory of the process, MiB")
+        margin = 0.75 / drawn.get_figwidth()
         drawn.subplots_adjust(
-            left=0.045, right=0.995, top=0.955, bottom=0.115, wspace=0.22, hspace=0.12
+            left=margin, right=0.995, top=0.955, bottom=0.135, wspace=0.24, hspace=0.12
         )
-        drawn.text(0.045, 0.012, _caption(rows), fontsize=7.5, color="#555555")
+        drawn.text(margin, 0.012, _caption(rows), fontsize=7.5, color="#555555")
     return drawn
 
 
@@ -91,7 +93,13 @@ def draw(
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
+    if measure == MEMORY:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     low, high = axes.get_ylim()
+    high = max(high, 4.0 * low)
     # Room for the legend above what is drawn.
     axes.set_ylim(low, high * (high / low) ** (0.1 + 0.09 * len(series)))
     axes.legend(loc="upper left", handlelength=2.6)
@@ -103,8 +111,9 @@ def _caption(rows: list[Row]) -> str:
     machines = sorted({f"{r.provenance['cpu']}, {r.provenance['cores']} cores" for r in mine})
     load = max((max(row.load) for row in mine), default=0.0)
     return (
-        "Every point is a process of its own, one thread; medians, bars from least to most. Slopes "
-        "of the larger half of the sizes; of memory, of what lies above the smallest size's peak. "
-        "Extragradient to a gap of 1e-12.\n"
+        "Every point is a process of its own, one thread; medians, bars from least to most; "
+        "extragradient to a gap of 1e-12.\n"
+        "Slopes are of the larger half of the sizes; of memory, of what lies above the smallest "
+        "size's peak.\n"
         f"Revision {', '.join(revisions)}; {', '.join(machines)}; load average up to {load:.1f}."
     )

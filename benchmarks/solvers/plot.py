@@ -16,8 +16,10 @@ _COLOURS = {
     "exact": "#0072b2",
     "cvxpy": "#d55e00",
     "extragradient": "#009e73",
-    "pygambit": "#6a5a8c",
+    "pygambit": "#9a4f87",
 }
+"""Okabe and Ito's palette, purple darkened; lines differ in markers too."""
+_MARKERS = {"exact": "o", "cvxpy": "^", "extragradient": "s", "pygambit": "D"}
 _LABELS = {
     "exact": "nlhf exact",
     "cvxpy": "cvxpy + CLARABEL",
@@ -28,7 +30,9 @@ _APART = 2.0
 """Factor in seconds between two labels in the margin, so that they do not touch."""
 
 
-def newest(rows: Iterable[Row], cases: tuple[Case, ...], *, number: str = "seconds") -> list[Row]:
+def newest(
+    rows: Iterable[Row], cases: tuple[Case, ...], *, number: str = "processor_seconds"
+) -> list[Row]:
     """Return the last row of every case and method that has the number, cases in order."""
     order = {key(case): number for number, case in enumerate(cases)}
     last = {
@@ -40,7 +44,7 @@ def newest(rows: Iterable[Row], cases: tuple[Case, ...], *, number: str = "secon
 
 
 def draw_times(axes: Axes, rows: list[Row], field: str) -> None:
-    """Draw seconds against a field of the case: median, and the range of the repeats.
+    """Draw processor seconds against a field of the case: median, and the range of the repeats.
 
     Labels stand in the margin at the height where their lines end.
     """
@@ -50,16 +54,16 @@ def draw_times(axes: Axes, rows: list[Row], field: str) -> None:
         if not mine:
             continue
         x = [row.case[field] for row in mine]
-        seconds = [row.numbers["seconds"] for row in mine]
+        seconds = [row.numbers["processor_seconds"] for row in mine]
         axes.plot(x, seconds, color=colour, linewidth=1.5, zorder=2)
         for row in mine:
             scaled = row.numbers["scaled"]
-            each = row.numbers["seconds_each"]
+            each = row.numbers["processor_seconds_each"]
             axes.vlines(row.case[field], min(each), max(each), color=colour, linewidth=1, zorder=1)
             axes.plot(
                 row.case[field],
-                row.numbers["seconds"],
-                marker="o",
+                row.numbers["processor_seconds"],
+                marker=_MARKERS[method],
                 markersize=5,
                 color=colour,
                 markerfacecolor="white" if scaled else colour,
@@ -95,11 +99,11 @@ def figure(rows: list[Row]) -> Figure:
         draw_times(left, sizes, "responses")
         left.set_title("One game, temperature 0.01", loc="left")
         left.set_xlabel("responses n")
-        left.set_ylabel("seconds per solution")
+        left.set_ylabel("processor seconds per solution")
         draw_times(right, batches, "contexts")
         right.set_title("A batch of games with 32 responses, temperature 0.1", loc="left")
         right.set_xlabel("contexts X")
-        right.set_ylabel("seconds for the whole batch")
+        right.set_ylabel("processor seconds for the whole batch")
         drawn.subplots_adjust(left=0.065, right=0.87, bottom=0.23, top=0.92, wspace=0.62)
         drawn.text(0.065, 0.02, _caption([*sizes, *batches]), fontsize=7.5, color="#555555")
     return drawn

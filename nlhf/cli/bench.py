@@ -35,9 +35,9 @@ class Bench:
     """Two runs, each a folder, a file of rows, or a revision that rows of --out name: what got
     slower from the first to the second, by ratios to other methods within each run."""
     threshold: float = 0.1
-    """By what part of its time something must have got slower to be called slower."""
+    """By what part of its time something must be seen to be slower to be called slower."""
     false_alarms: float = 0.05
-    """The share of false ones among what is called slower or faster, at most."""
+    """The share of what did not change among what is called slower or faster, at most."""
     json: bool = False
     """Print JSON: every new row as a line, or the whole comparison."""
 

@@ -56,15 +56,15 @@ class Verify:
 
     only: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY [KEY ...]")] = ()
     """Check only the theorems with these keys."""
-    budget: int | None = None
-    """Instances per theorem, 200 unless given; each control gets an eighth of it, at least 20 or,
-    where it is smaller, the budget."""
+    budget: int = DEFAULT_BUDGET
+    """Instances per theorem; each control gets an eighth of it, at least 20 or, where that is
+    less, all of it."""
     quick: bool = False
     """The smallest budget that shows all, 12: under 20 seconds on two cores."""
     seed: int = 0
     """Seed of the search; the same seed gives the same report."""
-    workers: int | None = None
-    """Processes; as many as there are cores, up to 8, unless given."""
+    workers: int = min(os.cpu_count() or 1, _MOST_WORKERS)
+    """Processes; by default as many as there are cores, but at most 8."""
     report: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Write the report into this folder, and go on from what an earlier run left there."""
     json: bool = False
@@ -78,7 +78,7 @@ class Verify:
         kept = None if self.report is None else self.report / "theorems"
         start = time.perf_counter()
         with stages() as progress:
-            records = run(theorems, search, self._workers(), kept, progress)
+            records = run(theorems, search, self.workers, kept, progress)
         seconds = time.perf_counter() - start
         if self.report is not None:
             from nlhf.reporting import Texts, origin, write_report
@@ -94,21 +94,15 @@ class Verify:
         return 0 if all(record.as_expected for record in records) else EXIT_NOT_AS_EXPECTED
 
     def _search(self) -> Search:
-        if self.quick and self.budget is not None:
+        if self.quick and self.budget != DEFAULT_BUDGET:
             raise InvalidProblem(
                 f"--quick and --budget {self.budget} both say how much to search", "give one"
             )
         if self.seed < 0:
             raise InvalidProblem(f"--seed is {self.seed}", "give an integer of at least 0")
-        given = DEFAULT_BUDGET if self.budget is None else self.budget
-        return Search(QUICK_BUDGET if self.quick else given, self.seed)
-
-    def _workers(self) -> int:
-        if self.workers is None:
-            return min(os.cpu_count() or 1, _MOST_WORKERS)
         if self.workers < 1:
             raise InvalidProblem(f"--workers is {self.workers}", "give an integer of at least 1")
-        return self.workers
+        return Search(QUICK_BUDGET if self.quick else self.budget, self.seed)
 
     def _config(self, search: Search) -> dict[str, Any]:
         return {"only": list(self.only), **asdict(search), "json": self.json}

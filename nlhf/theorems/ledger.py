@@ -5,6 +5,9 @@ from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
+from importlib.resources.abc import Traversable
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from nlhf.errors import InvalidProblem, MissingExtra
@@ -47,7 +50,7 @@ def installed_references() -> Mapping[str, Reference]:
     """
     found: dict[str, Reference] = {}
     for package in announcing_packages():
-        bibliography = files(package) / BIBLIOGRAPHY
+        bibliography = place_of(package) / BIBLIOGRAPHY
         if bibliography.is_file():
             found |= parse_references(bibliography.read_text(encoding="utf-8"))
     return found
@@ -57,15 +60,21 @@ def installed_differences() -> tuple[Difference, ...]:
     """Return what the modules that announce theorems say, as `DIFFERENCES`, of their origin."""
     modules = dict.fromkeys(entry.module for entry in _entries())
     return tuple(
-        Difference(item.key, item.asked, tuple(item.ours), item.reason)
-        for module in modules
-        for item in getattr(import_module(module), "DIFFERENCES", ())
+        item for module in modules for item in getattr(import_module(module), "DIFFERENCES", ())
     )
 
 
 def announcing_packages() -> tuple[str, ...]:
     """Return the top-level packages that announce theorems, each once, sorted."""
     return tuple(sorted({entry.module.partition(".")[0] for entry in _entries()}))
+
+
+def place_of(package: str) -> Traversable:
+    """Return the folder of an importable package; for a module of a single file, the file."""
+    found = find_spec(package)
+    if found is not None and found.submodule_search_locations is None and found.origin:
+        return Path(found.origin)
+    return files(package)
 
 
 def select(theorems: Sequence[Theorem[Any]], keys: Sequence[str]) -> tuple[Theorem[Any], ...]:

@@ -5,7 +5,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from nlhf.errors import HypothesisViolated, NotAllowed
 from nlhf.files import replace_file
 from nlhf.results import Provenance
-from nlhf.theorems.ledger import announcing_packages
+from nlhf.theorems.ledger import announcing_packages, place_of
 from nlhf.theorems.records import Record, plain, restored
 
 
@@ -88,7 +87,7 @@ def fingerprint(search: Search) -> str:
     """Return a digest of everything that decides the numbers of a search."""
     digest = hashlib.sha256(json.dumps([search.budget, search.seed, *versions()]).encode())
     for package in ("nlhf", *announcing_packages()):
-        for name, path in sorted(_sources(files(package), package)):
+        for name, path in sorted(_sources(place_of(package), package)):
             content = hashlib.sha256(path.read_bytes()).hexdigest()
             digest.update(f"{name} {content}\n".encode())
     return digest.hexdigest()
@@ -99,12 +98,13 @@ def versions() -> tuple[tuple[str, str], ...]:
     return (*Provenance(method="").versions, ("hypothesis", version("hypothesis")))
 
 
-def _sources(folder: Traversable, name: str) -> Iterator[tuple[str, Traversable]]:
-    for child in folder.iterdir():
-        if child.is_dir():
+def _sources(place: Traversable, name: str) -> Iterator[tuple[str, Traversable]]:
+    if place.is_file():
+        yield name, place
+        return
+    for child in place.iterdir():
+        if child.is_dir() or child.name.endswith(".py"):
             yield from _sources(child, f"{name}/{child.name}")
-        elif child.name.endswith(".py"):
-            yield f"{name}/{child.name}", child
 
 
 def _digest(data: Any) -> str:

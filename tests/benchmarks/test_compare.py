@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.comparing import sides
 from benchmarks.comparing.command import compare, table
-from benchmarks.rows import Row, append_rows
+from benchmarks.rows import Row, append_rows, read_rows
 from nlhf.cli.bench import Bench
 from nlhf.errors import InvalidData, InvalidProblem, NotAllowed
 from nlhf.streams import Stream
@@ -38,6 +38,7 @@ def run_of(
     repeats: int = REPEATS,
     fields: tuple[str, ...] = ("processor_seconds_each", "seconds_each"),
     revision: str = "",
+    noise: float = NOISE,
 ) -> str:
     """Write rows of two methods: ours takes `factor(case)` times as long as it did."""
     games = Stream(0).child("games").generator().normal(size=(CASES, repeats))
@@ -46,9 +47,9 @@ def run_of(
     for case in range(CASES):
         for method, slow in (("exact", factor(case)), ("cvxpy", 30.0)):
             own = games[case] if method == "exact" else games[case] / 2.0
-            logs = NOISE * (own + rng.normal(size=repeats))
+            logs = noise * (own + rng.normal(size=repeats))
             seconds = (0.01 * speed * slow * np.exp(logs)).tolist()
-            yard = (0.01 * speed * np.exp(NOISE * rng.normal(size=repeats))).tolist()
+            yard = (0.01 * speed * np.exp(noise * rng.normal(size=repeats))).tolist()
             numbers = {"seconds": float(np.median(seconds)), **dict.fromkeys(fields, seconds)}
             numbers |= {f"yardstick_{name}": yard for name in fields}
             rows.append(
@@ -107,6 +108,50 @@ def test_where_none_is_planted_false_alarms_keep_to_their_rate(tmp_path: Path) -
         assert found.tested == CASES
         alarms += found.slower + found.faster > 0
     assert alarms <= 6
+
+
+def test_a_slow_down_by_a_fifth_is_found_though_it_is_the_only_one(tmp_path: Path) -> None:
+    """Of ten with noise of 3 %; nearly all must be, and nothing else."""
+    found = 0
+    for pair in range(10):
+        before = run_of(tmp_path / f"{pair}-a", 300 + 2 * pair, noise=0.03)
+        after = run_of(
+            tmp_path / f"{pair}-b",
+            301 + 2 * pair,
+            noise=0.03,
+            factor=lambda case: 1.2 if case == 7 else 1.0,
+        )
+        slower = [
+            one.instance
+            for one in compare(before, after, None, 0.1, 0.05).changes
+            if one.verdict == "slower"
+        ]
+        assert slower in ([], ["game 7"])
+        found += len(slower)
+    assert found >= 7
+
+
+def test_a_run_does_not_differ_from_itself(tmp_path: Path) -> None:
+    before = run_of(tmp_path / "a", 1)
+    for threshold in (0.0, 0.1):
+        found = compare(before, before, None, threshold, 0.05)
+        assert (found.slower, found.faster, found.tested) == (0, 0, CASES)
+        assert {one.change for one in found.changes} == {1.0}
+
+
+def test_where_a_clock_saw_no_time_pass_the_other_is_compared(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    before = run_of(folder, 1)
+    coarse = [
+        replace(row, numbers={**row.numbers, "processor_seconds_each": [0.0] * REPEATS})
+        for row in read_rows(folder)
+    ]
+    other = tmp_path / "b"
+    other.mkdir()
+    append_rows(other, coarse)
+    found = compare(before, str(other), None, 0.1, 0.05)
+    assert {one.clock for one in found.changes} == {"wall"}
+    assert found.tested == CASES
 
 
 def test_a_change_within_the_threshold_is_none(tmp_path: Path) -> None:

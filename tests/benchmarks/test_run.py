@@ -261,17 +261,17 @@ def test_the_plot_shows_every_measured_point_and_only_the_newest(
     monkeypatch.setattr(plot, "BATCHES", few)
     monkeypatch.setattr(plot, "SIZES", few[:1])
     rows = rows_of(tmp_path, *few)
-    older = [replace(row, numbers={**row.numbers, "seconds": 1e6}) for row in rows]
+    older = [replace(row, numbers={**row.numbers, "processor_seconds": 1e6}) for row in rows]
     kept = plot.newest([*older, *rows], few)
     assert sorted(map(run.describe, kept)) == sorted(map(run.describe, rows))
     pictures.save(plot.picture(tmp_path), tmp_path / "times")
     assert (tmp_path / "times.png").stat().st_size > 10_000
     svg = (tmp_path / "times.svg").read_text()
-    assert "seconds for the whole batch" in svg
+    assert "processor seconds for the whole batch" in svg
     axes = plot.figure(rows).axes[1]
     points = {
         (float(line.get_xdata()[0]), float(line.get_ydata()[0]))
         for line in axes.lines
         if len(line.get_xdata()) == 1
     }
-    assert points == {(row.case["contexts"], row.numbers["seconds"]) for row in rows}
+    assert points == {(row.case["contexts"], row.numbers["processor_seconds"]) for row in rows}

@@ -30,6 +30,34 @@ def test_what_fails_half_way_leaves_the_old_content(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_two_who_write_one_file_at_once_both_succeed(tmp_path, monkeypatch):
+    path, fsync = tmp_path / "file", os.fsync
+
+    def meanwhile(descriptor: int) -> None:
+        monkeypatch.setattr(os, "fsync", fsync)
+        replace_file(path, "of another")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    replace_file(path, "of one")
+    assert path.read_text() == "of one"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_an_interruption_leaves_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    replace_file(path, "old")
+
+    def interrupted(descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        replace_file(path, "new")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
 def test_appending_makes_the_file_and_keeps_what_is_there(tmp_path):
     path = tmp_path / "file"
     append_to_file(path, "ä\n")

@@ -5,6 +5,8 @@ interval arithmetic, or to sixty digits where an equation has to be solved. Noth
 called but the text that a reader pastes.
 """
 
+import sys
+from code import InteractiveConsole
 from fractions import Fraction as F
 
 import mpmath as mp
@@ -57,6 +59,32 @@ def test_what_is_printed_runs_by_itself_and_verifies_the_violation(key):
     numbers = [value for value in names.values() if isinstance(value, F | int | tuple)]
     assert numbers, "it defines exact numbers"
     assert not any(isinstance(value, float) for value in names.values())
+
+
+class Prompt(InteractiveConsole):
+    """Python's prompt, at which a block ends with an empty line; whatever fails is raised."""
+
+    def showsyntaxerror(self, *_args, **_rest):
+        raise sys.exc_info()[1]
+
+    showtraceback = showsyntaxerror
+
+
+@pytest.mark.parametrize("key", REFUTED)
+def test_what_is_printed_can_be_pasted_at_the_prompt(key):
+    prompt = Prompt({})
+    for line in REFUTED[key].counterexample.python.splitlines():
+        waiting = prompt.push(line)
+    assert not (waiting and prompt.push("")), "it ends in the middle of something"
+    assert {name for name in pasted(key) if name != "__builtins__"} <= set(prompt.locals)
+
+
+def test_a_block_without_an_empty_line_after_it_cannot_be_pasted():
+    prompt = Prompt({})
+    prompt.push("for i in range(2):")
+    prompt.push("    assert i < 2")
+    with pytest.raises(SyntaxError):
+        prompt.push("assert i == 1")
 
 
 @pytest.mark.parametrize(
