@@ -207,7 +207,7 @@ def test_bad_arguments_end_in_one_error(votes, capsys, arguments, word):
         (["--rounds", "0"], "--rounds is 0"),
         (["--queries", "0"], "--queries is 0"),
         (["--delta", "1"], "--delta is 1"),
-        (["--checkpoint", "/nowhere/at/all"], "checkpoint"),
+        (["--checkpoint", "/nowhere/at/all"], "/nowhere/at/all cannot be written"),
     ],
 )
 def test_bad_arguments_of_rounds_end_in_one_error(votes, capsys, arguments, word):

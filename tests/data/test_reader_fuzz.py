@@ -109,6 +109,7 @@ def test_the_unchanged_file_is_read(tmp_path, name):
 @pytest.mark.parametrize("name", READERS)
 @given(content=st.binary(max_size=300))
 def test_arbitrary_bytes_are_read_or_refused(tmp_path_factory, name, content):
+    READERS[name][1]()  # skips where the library that reads the format is not installed
     read(tmp_path_factory.getbasetemp(), name, content)
 
 

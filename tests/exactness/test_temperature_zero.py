@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks.solvers.instances import FAMILIES, REFERENCES
 from nlhf import PreferenceGame, Stream, ZeroSumGame, certify, solve
+from nlhf.exact.entropy import least_divergence
 from nlhf.exact.enumeration import Vector, enumerate_equilibria
 from nlhf.exact.matrix_game import MAXIMUM_ENTROPY, solve_vertex
 from tests.definition import duality_gap, self_play_gap
@@ -195,3 +196,15 @@ def test_selecting_without_the_reference_is_noticed() -> None:
     unaware = solve(PreferenceGame(ties)).policy
     assert np.abs(best - mu).sum() <= 1e-4
     assert np.abs(best - unaware).sum() > 0.5
+
+
+def test_a_reference_that_is_optimal_is_returned_without_a_step() -> None:
+    reference = np.log([0.2, 0.3, 0.5])
+    matrix = np.array([[3.0, 0.0], [-2.0, 0.0], [0.0, 0.0]])
+    everything, both = np.ones(3, dtype=bool), np.ones(2, dtype=bool)
+    found = least_divergence(matrix, everything, both, reference)
+    assert (found.converged, found.iterations) == (True, 0)
+    np.testing.assert_allclose(np.exp(found.log_policy), np.exp(reference), rtol=1e-15)
+    tilted = least_divergence(2.0 * matrix + [[1.0, 0.0]], everything, both, reference)
+    assert tilted.converged
+    assert tilted.iterations > 0

@@ -10,7 +10,6 @@ The operators are those of cosmic-ray. Left out, before anything is drawn:
 
 import ast
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -81,15 +80,15 @@ def files() -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for path in paths if path.suffix == ".py")
 
 
-def _mutants_of(file: str) -> Iterator[Mutant]:
+@cache
+def _mutants_of(file: str) -> list[Mutant]:
     nodes = list(ast_nodes(get_ast(text(file))))
-    for name in sorted(operator_names()):
-        if not _is_drawn_from(name):
-            continue
+    found = []
+    for name in filter(_is_drawn_from, sorted(operator_names())):
         operator = get_operator(name)()
         places = (place for node in nodes for place in operator.mutation_positions(node))
-        for occurrence, ((line, _), _) in enumerate(places):
-            yield Mutant(file, name, occurrence, line)
+        found += [Mutant(file, name, k, line) for k, ((line, _), _) in enumerate(places)]
+    return found
 
 
 class _Behaviour(ast.NodeTransformer):

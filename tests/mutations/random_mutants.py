@@ -15,6 +15,7 @@ of processor time and five times what it takes unchanged is ended: a timeout cou
 import ast
 import importlib
 import os
+import platform
 import resource
 import shutil
 import signal
@@ -193,9 +194,12 @@ def _try(mutant: Mutant, copy: Path, reached: Sequence[Reach], *, all_stages: bo
 def _sample(path: Path, seed: int) -> Sample:
     if path.exists():
         return read(path)
-    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()
-    versions = {name: version(name) for name in _VERSIONS}
-    return Sample({"seed": seed, "commit": commit, "versions": versions}, ())
+    versions = {"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}}
+    return Sample({"seed": seed, "commit": _commit(), "versions": versions}, ())
+
+
+def _commit() -> str:
+    return subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()
 
 
 def _prepared(folder: Path, reached: Sequence[Reach]) -> Path:
@@ -240,17 +244,11 @@ def retry(folder: Path, seed: int) -> None:
                 raise LookupError(
                     f"{row.file} has changed: line {row.line} is no more {row.before!r}"
                 )
-            new = again.test != "" and not _existed(again.test, sample.origin["commit"])
-            again = replace(again, new=new, reason="" if again.test else row.reason)
+            later = again.test != "" and _commit() != sample.origin["commit"]
+            again = replace(again, new=later, reason="" if again.test else row.reason)
             sample = replace(sample, rows=(*sample.rows[:place], again, *sample.rows[place + 1 :]))
             write(path, sample)
             print(again.outcome, *again.key, again.test, flush=True)
-
-
-def _existed(test: str, commit: str) -> bool:
-    file, _, name = test.partition("::")
-    told = subprocess.run(["git", "show", f"{commit}:{file}"], cwd=ROOT, capture_output=True)
-    return told.returncode == 0 and (not name or f"def {name.split('[')[0]}(" in str(told.stdout))
 
 
 def main(words: Sequence[str]) -> int:

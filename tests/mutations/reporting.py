@@ -1,6 +1,7 @@
 """What the rows of random mutants say: figures with intervals, and the survivors with a reason."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ class Row:
         outcome: "caught", "timeout" or "survived".
         test: What caught it, "" for none.
         tests: How many tests call the changed function.
-        new: Whether what caught it is not among the tests of the commit of the draw.
+        new: Whether it was caught on a second try only, by the tests of a later commit.
         reason: Of a survivor: what it changes, and why no test objects.
     """
 
@@ -115,6 +116,9 @@ def _of_sample(sample: Sample) -> list[str]:
             "",
         ]
     missed = [row for row in rows if row.outcome == "survived"]
+    kinds = Counter(row.reason.split(":")[0].lower() for row in missed)
+    counted = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
+    lines += [f"{len(missed)} survivors: {counted}.", ""]
     lines += ["| survivor | changed to | why no test objects |", "|---|---|---|"]
     for row in missed:
         place = f"{row.file}:{row.line} {_code(row.before)}"
@@ -130,7 +134,12 @@ def summary(samples: Iterable[Sample]) -> str:
         "Drawn uniformly, by `tests/mutations/random_mutants.py`, from all that cosmic-ray's",
         "operators make of `nlhf/exact`, `nlhf/certificates.py`, `nlhf/algorithms` and",
         "`nlhf/estimation`; what is left out beforehand stands in `tests/mutations/drawing.py`.",
-        "A mutant is caught if a quick test fails that passes without it.",
+        "A mutant is caught if a quick test fails that passes without it. Of the tests that call",
+        "the changed function the quickest ran, as many as take 15 seconds unchanged; of 37",
+        "survivors that met all the others too, those caught 3.",
+        "",
+        "Tests were then written against the survivors of the first draw, so its second table is",
+        "better than the tests are. The draw after that is the fair figure: its first table.",
         "",
     ]
     for sample in samples:

@@ -122,6 +122,11 @@ def test_the_pair_that_refutes_a_certain_model_is_named(won):
         only.fit(data)
 
 
+def test_the_shape_that_is_asked_for_has_an_axis_of_models():
+    with pytest.raises(InvalidProblem, match=r"\(model, stage, outcome, outcome\)"):
+        FiniteClass(np.zeros((1, 2, 2, 3)))
+
+
 def test_preferences_become_payoffs_of_either_link():
     p = np.array([[[[0.5, 0.8], [0.2, 0.5]]]])
     odds = FiniteClass.of_preferences(p, Link.LOG_ODDS)
