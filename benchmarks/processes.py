@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -61,9 +62,24 @@ def study(case: Study) -> Iterator[Found]:
     yield Found("study", told(run(command, None)))
 
 
-def fresh(module: str, *arguments: str, interpreter: str = sys.executable) -> dict[str, Any]:
-    """Return what a module prints as JSON, run in a process of its own."""
-    return told(run([interpreter, "-m", module, *arguments], SECONDS))
+def fresh(
+    module: str,
+    *arguments: str,
+    interpreter: str = sys.executable,
+    seconds: float = SECONDS,
+    threads: int = 1,
+) -> dict[str, Any]:
+    """Return what a module prints as JSON, run in a process of its own.
+
+    Raises:
+        Absent: If it imports what its interpreter does not have.
+    """
+    try:
+        return told(run([interpreter, "-m", module, *arguments], seconds, threads))
+    except RuntimeError as error:
+        if missing := re.search("ModuleNotFoundError: (No module named .*)", str(error)):
+            raise Absent(f"{missing[1]} in {interpreter}") from error
+        raise
 
 
 def told(printed: str) -> dict[str, Any]:

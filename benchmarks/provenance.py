@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_info
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 
-_PACKAGES = ("nlhf", "numpy", "scipy", "cvxpy", "clarabel", "pymdptoolbox", "choix")
+_PACKAGES = ("nlhf", "numpy", "scipy", "cvxpy", "clarabel", "pymdptoolbox", "choix", "gymnasium")
 LANGUAGE_PACKAGES = ("torch", "transformers", "accelerate", "peft")
 _SOURCES = ("nlhf", "benchmarks")
 

@@ -5,6 +5,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from math import isnan
 from pathlib import Path
 
 from benchmarks import pictures
@@ -131,7 +132,7 @@ def growth(found: Sequence[Slope]) -> str:
             f"{one.slope:.2f}",
             f"{one.first:,}",
             f"{one.last:,}",
-            f"{one.times_ours:.3g}" if one.times_ours == one.times_ours else "",
+            "" if isnan(one.times_ours) or one.times_ours == 1.0 else f"{one.times_ours:.3g}",
         )
         for one in found
     )

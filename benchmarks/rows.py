@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nlhf.errors import InvalidData
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -39,11 +41,25 @@ class Row:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Return all rows of a file, or of ``rows.jsonl`` in a folder, oldest first."""
+    """Return all rows of a file, or of ``rows.jsonl`` in a folder, oldest first.
+
+    Raises:
+        InvalidData: If a line is no row.
+    """
     file = path / "rows.jsonl" if path.is_dir() else path
     if not file.exists():
         return []
-    return [Row(**json.loads(line)) for line in file.read_text("utf-8").splitlines() if line]
+    rows = []
+    for number, line in enumerate(file.read_text("utf-8").splitlines(), start=1):
+        try:
+            rows += [Row(**json.loads(line))] if line else []
+        except (TypeError, ValueError) as error:
+            raise InvalidData(
+                f"line {number} of {file} is no row: {error}",
+                "name results of nlhf bench; the end of a line that is missing was lost when a "
+                "run was interrupted: delete the line, and it is measured again",
+            ) from error
+    return rows
 
 
 def append_rows(folder: Path, rows: Sequence[Row]) -> None:

@@ -12,7 +12,7 @@ from benchmarks.measure import measure
 from benchmarks.processes import FOLDER
 from benchmarks.provenance import LANGUAGE_PACKAGES, RESULTS, ROOT, provenance, revision
 from benchmarks.rows import Row, append_rows, read_rows
-from benchmarks.suites import cases_of
+from benchmarks.suites import SCALING_OF_TEXTS, cases_of
 
 FOLDERS = {False: RESULTS, True: ROOT / "build" / "bench-smoke"}
 """Where full and smoke runs write unless told otherwise: what the latter measure means nothing."""
@@ -52,7 +52,8 @@ def run_cases(name: str, cases: Sequence[Case], folder: Path, tell: Tell) -> Ite
 
 
 def _append(suite: str, case: Case, folder: Path) -> Iterator[Row]:
-    packages = LANGUAGE_PACKAGES if isinstance(case, Study) and case.needs else ()
+    language = (isinstance(case, Study) and case.needs) or case in SCALING_OF_TEXTS
+    packages = LANGUAGE_PACKAGES if language else ()
     origin = provenance(ROOT, *packages)
     rows = [
         Row(

@@ -60,14 +60,18 @@ def draw(label: str, folder: Path = OUT) -> tuple[Path, ...]:
 
 
 def changes() -> list[Change]:
-    """Return what the manifest does not say as it is, over all figures."""
+    """Return what the manifest does not say as it is, over all figures.
+
+    Raises:
+        StaleInput: If an input is not there.
+    """
     found = []
     listed = inputs.manifest()
     for label in labels():
         names = script(label).INPUTS
         before = listed.get(label, {})
         for name in sorted({*names, *before}):
-            now = inputs.sha256(inputs.ROOT / name) if name in names else None
+            now = inputs.present_sha256(label, name) if name in names else None
             if before.get(name) != now:
                 found.append(Change(label, name, before.get(name), now))
     for label in sorted({*listed} - {*labels()}):
@@ -80,6 +84,6 @@ def write_manifest() -> None:
     parts = []
     for label in labels():
         names = sorted(script(label).INPUTS)
-        lines = [f'"{name}" = "{inputs.sha256(inputs.ROOT / name)}"' for name in names]
+        lines = [f'"{name}" = "{inputs.present_sha256(label, name)}"' for name in names]
         parts.append("\n".join([f"[{label}]", *lines]) + "\n")
     inputs.MANIFEST.write_text("\n".join(parts), encoding="utf-8")

@@ -69,24 +69,33 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def present_sha256(figure: str, name: str) -> str:
+    """Return the SHA-256 of an input, named from the root of the checkout.
+
+    Raises:
+        StaleInput: If it is not there.
+    """
+    path = ROOT / name
+    if not path.is_file():
+        raise StaleInput(f"{name}, which figure {figure} reads, is not there", "restore it")
+    return sha256(path)
+
+
 def checked_input(figure: str, name: str) -> Path:
     """Return the path of an input if it is the file that the manifest speaks of.
 
     Raises:
         StaleInput: If it is another, is not there, or the manifest does not list it.
     """
-    path = ROOT / name
+    found = present_sha256(figure, name)
     listed = manifest().get(figure, {}).get(name)
-    found = sha256(path) if path.is_file() else None
-    if found is None:
-        raise StaleInput(f"{name}, which figure {figure} reads, is not there", "restore it")
     if found != listed:
         says = f"the manifest says {listed}" if listed else "the manifest does not list it"
         raise StaleInput(
             f"{name} has the SHA-256 {found}, {says} under [{figure}]",
             f"if the new results are meant, accept them with {UPDATE}",
         )
-    return path
+    return ROOT / name
 
 
 def table(figure: str, name: str) -> Table:

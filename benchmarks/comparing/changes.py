@@ -1,6 +1,5 @@
 """Ratios within each run, and whether they changed from one run to the other."""
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -124,7 +123,8 @@ def _peers(old: Row, new: Row, before: Side, after: Side) -> Iterator[str]:
         versions = {
             tuple(row.provenance["versions"].get(name) for name in PEERS[method]) for row in rows
         }
-        if len(measured(rows)) == 2 and len(versions) == 1 and beside == {old.method}:
+        known = len(versions) == 1 and None not in next(iter(versions))
+        if len(measured(rows)) == 2 and known and beside == {old.method}:
             yield method
 
 
@@ -134,18 +134,23 @@ def _logs(own: list[float], other: list[float]) -> np.ndarray:
 
 
 def _tested(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float, float]:
-    """Return the change, its interval, and p against no change."""
-    from scipy.stats import ttest_1samp, ttest_ind
+    """Return the change, its interval, and p against no change.
+
+    Student's test of paired differences; Welch's where the numbers of repeats differ.
+    """
+    from scipy.special import stdtr, stdtrit
 
     apart = float(second.mean() - first.mean())
     if min(len(first), len(second)) < FEWEST:
         return float(np.exp(apart)), 0.0, float("inf"), float("nan")
-    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
-        warnings.simplefilter("ignore", RuntimeWarning)  # of repeats that are all equal
-        if len(first) == len(second):
-            found = ttest_1samp(second - first, 0.0)
-        else:
-            found = ttest_ind(second, first, equal_var=False)
-        interval = found.confidence_interval(CONFIDENCE)
-    p = 1.0 if np.isnan(found.pvalue) else float(found.pvalue)  # the same numbers twice
-    return float(np.exp(apart)), float(np.exp(interval.low)), float(np.exp(interval.high)), p
+    if len(first) == len(second):
+        freedom = len(first) - 1.0
+        error = float((second - first).std(ddof=1)) / len(first) ** 0.5
+    else:
+        parts = np.array([side.var(ddof=1) / len(side) for side in (first, second)])
+        shares = parts**2 / np.array([len(first) - 1, len(second) - 1])
+        freedom = float(parts.sum() ** 2 / shares.sum()) if parts.any() else 1.0
+        error = float(parts.sum() ** 0.5)
+    reach = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2.0)) * error
+    p = 2.0 * float(stdtr(freedom, -abs(apart) / error)) if error else float(apart == 0.0)
+    return float(np.exp(apart)), float(np.exp(apart - reach)), float(np.exp(apart + reach)), p

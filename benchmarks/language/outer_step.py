@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.cases import OuterStep
 from benchmarks.clock import Laps
 from benchmarks.found import Absent, Found, ratios
-from benchmarks.processes import run, told
+from benchmarks.processes import fresh, run, told
 
 TRL = "NLHF_TRL_PYTHON"
 THREADS, TOKENS = 1, 64
@@ -73,7 +73,8 @@ def outer_step(case: OuterStep) -> Iterator[Found]:
                     one.add(spoken(python, module, called, case.shape, case.steps, TOKENS))
                 except Exception as error:
                     one.error = error
-    found_versions = versions(python, trl=bool(trl))
+    some = any(one.error is None for one in steps.values())
+    found_versions = versions(python, trl=bool(trl)) if some else {}
     for method, one in steps.items():
         if one.error is not None:
             yield Found.failure(method, one.error)
@@ -97,7 +98,9 @@ def spoken(
 ) -> dict[str, Any]:
     """Return what a worker tells of one warm-up and so many steps."""
     numbers = (str(number) for number in (steps + 1, THREADS, tokens))
-    return told(run([python, "-m", module, method, shape, *numbers], SECONDS, THREADS))
+    return fresh(
+        module, method, shape, *numbers, interpreter=python, seconds=SECONDS, threads=THREADS
+    )
 
 
 def versions(python: str, *, trl: bool) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from benchmarks.rows import Row, read_rows
 from benchmarks.scaling.slopes import MEMORY, TIME, Slope, newest, of
@@ -31,7 +31,7 @@ _TITLES = {
     "contexts X": "Games of 32 responses, τ = 0.1",
     "states S": "Sparse process, H = 20",
     "raters H": "EM, 20 votes a rater",
-    "response tokens T": "GPT-2, 8 sequences",
+    "response tokens T": "Small GPT-2; the steps, a tiny one",
 }
 _SETTINGS = {
     "font.size": 8.5,
@@ -94,6 +94,10 @@ def draw(
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
+    every = sorted({size for by_size in series.values() for size in by_size})
+    if every[-1] < 100 * every[0]:
+        axes.set_xticks(every)
+        axes.xaxis.set_minor_locator(NullLocator())
     if measure == MEMORY:
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))

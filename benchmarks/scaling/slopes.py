@@ -11,6 +11,8 @@ from benchmarks.rows import Row
 LIFT = 8 * 2**20
 """Bytes above the smallest size's peak from which memory is the problem's, not the program's."""
 TIME, MEMORY = "processor seconds", "peak memory"
+_BESIDE = {"outer step": "outer step", "trl outer step": "outer step"}
+"""Methods that are compared with another than the first of their axis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +29,8 @@ class Slope:
         first: Smallest size of the fit.
         last: Largest.
         sizes: How many.
-        times_ours: The measure at the largest size, by that of the axis's first method there; nan
-            where that was not measured.
+        times_ours: The measure at the largest size, by that of the axis's first method there, or
+            of ours that does the same; nan where that was not measured.
     """
 
     axis: str
@@ -65,7 +67,8 @@ def slopes(rows: Iterable[Row]) -> list[Slope]:
             if len(sizes) < 3:
                 continue
             logs = np.log([[size, values[size]] for size in sizes])
-            ours = _values(series[axis, firsts[axis]], measure).get(sizes[-1], float("nan"))
+            beside = series.get((axis, _BESIDE.get(method, firsts[axis])), {})
+            ours = _values(beside, measure).get(sizes[-1], float("nan"))
             slope = float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0])
             found.append(
                 Slope(
@@ -86,7 +89,7 @@ def _values(by_size: dict[int, Row], measure: str) -> dict[int, float]:
     if measure == TIME:
         return {size: float(row.numbers["processor_seconds"]) for size, row in by_size.items()}
     peaks = {size: float(row.numbers["peak_memory_bytes"]) for size, row in by_size.items()}
-    least = min(peaks.values())
+    least = min(peaks.values(), default=0.0)
     return {size: peak - least for size, peak in peaks.items() if peak - least > LIFT}
 
 

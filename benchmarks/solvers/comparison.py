@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.cases import Comparison
 from benchmarks.found import Absent, Found
+from benchmarks.processes import ONE_THREAD
 from benchmarks.solvers import peer_worker
 from benchmarks.solvers.instances import FAMILIES, REFERENCES
 from benchmarks.turns import Answer, Run, in_turn
@@ -165,7 +166,7 @@ def interpreter_of(name: str) -> str:
 def ask(
     interpreter: str, name: str, matrices: np.ndarray, logs: np.ndarray, temperature: float
 ) -> dict[str, Any]:
-    """Return what a peer says of games, in a process of its own."""
+    """Return what a peer says of games, in a process of its own with one thread."""
     with tempfile.TemporaryDirectory() as folder:
         task = Path(folder) / "task.npz"
         np.savez(task, matrices=matrices, log_references=logs, temperature=temperature)
@@ -174,6 +175,7 @@ def ask(
             capture_output=True,
             text=True,
             timeout=PEER_SECONDS,
+            env=os.environ | ONE_THREAD,
             check=False,
         )
     if done.returncode:

@@ -17,9 +17,9 @@ class Bench:
     """Measure time, memory and accuracy beside other packages, and run the studies.
 
     Needs a checkout. Appends one row per method and case to rows.jsonl, with commit, versions and
-    machine; what is there for the same commit is not measured again. Packages that are not there
-    are rows that say so. Exit code 0, or 1 if a measurement failed or, with --compare, if
-    something got slower.
+    machine; what is there for the same commit is not measured again, but for cases that failed or
+    whose packages were missing, which rows say. Exit code 0, or 1 if a measurement failed or, with
+    --compare, if something got slower.
     """
 
     suite: tyro.conf.Positional[str] = ""
@@ -61,7 +61,7 @@ class Bench:
         benchmarks = checkout_module("benchmarks.run", "nlhf bench")
         small = self.smoke or self.suite == "smoke"
         folder = self.out or (benchmarks.FOLDERS[small])
-        print(f"about {minutes:.0f} minutes on two quiet cores", file=sys.stderr)
+        print(f"about {minutes:.1f} minutes on two quiet cores", file=sys.stderr)
         failed = measured = 0
         with stages() as progress:
 

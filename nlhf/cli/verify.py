@@ -76,6 +76,10 @@ class Verify:
         theorems = select(installed_theorems(), self.only)
         references = installed_references()
         kept = None if self.report is None else self.report / "theorems"
+        if self.report is not None:
+            from nlhf.reporting import require_typeset
+
+            require_typeset(theorems)
         start = time.perf_counter()
         with stages() as progress:
             records = run(theorems, search, self.workers, kept, progress)
@@ -84,7 +88,7 @@ class Verify:
             from nlhf.reporting import Texts, origin, write_report
 
             texts = Texts(references, installed_differences())
-            write_report(records, texts, origin(search, seconds), self.report)
+            write_report(records, texts, origin(search, seconds, self.only), self.report)
         if self.json:
             print(json.dumps(document(records, self._config(search), seconds), allow_nan=False))
         else:

@@ -1,12 +1,12 @@
 """Where and when a report was made."""
 
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import nlhf
-from nlhf.theorems import Search, versions
+from nlhf.theorems import Search, announcing_packages, place_of, versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +17,10 @@ class Origin:
         search: Budget and seed.
         versions: Names and versions of what computed it.
         date: When it was made, in UTC.
-        commit: The commit of the sources, with a note where they differ from it; empty where they
-            are not in a checkout.
+        commit: The commit of the sources of nlhf and of the ledger, with a note where they differ
+            from it; empty where they are not in a checkout.
         seconds: Wall time of this run; theorems taken from an earlier one took none of it.
+        only: The keys that were asked for; empty for the whole ledger.
     """
 
     search: Search
@@ -27,21 +28,26 @@ class Origin:
     date: str
     commit: str
     seconds: float
+    only: tuple[str, ...] = ()
 
 
-def origin(search: Search, seconds: float) -> Origin:
+def origin(search: Search, seconds: float, only: tuple[str, ...] = ()) -> Origin:
     """Return the origin of a report that is made now."""
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return Origin(search, versions(), date, commit(Path(nlhf.__file__).parent), seconds)
+    sources = [Path(str(place_of(name))) for name in ("nlhf", *announcing_packages())]
+    return Origin(search, versions(), date, commit(sources), seconds, only)
 
 
-def commit(folder: Path) -> str:
-    """Return the commit of a folder of sources; empty unless git tracks them."""
-    if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
-        return ""
-    head = _git(folder, "rev-parse", "HEAD") or ""
-    changed = _git(folder, "status", "--porcelain", "--", ".")
-    return f"{head}, with changes" if head and changed else head
+def commit(sources: Iterable[Path]) -> str:
+    """Return the commit of files and folders, of each checkout one; empty if git tracks none."""
+    changed: dict[str, bool] = {}
+    for place in sources:
+        folder = place if place.is_dir() else place.parent
+        head = _git(folder, "rev-parse", "HEAD")
+        if head and _git(folder, "ls-files", "--", str(place)):
+            differs = _git(folder, "status", "--porcelain", "--", str(place)) != ""
+            changed[head] = changed.get(head, False) or differs
+    return "; ".join(head + ", with changes" * differs for head, differs in changed.items())
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -7,12 +7,13 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from nlhf.errors import InvalidData
 from nlhf.files import replace_file
 from nlhf.reporting import typeset
 from nlhf.reporting.origin import Origin
 from nlhf.reporting.plots import tightness
 from nlhf.reporting.prose import marked, pieces
-from nlhf.theorems import Citation, Difference, Record, Reference, Verdict
+from nlhf.theorems import Citation, Difference, Record, Reference, Theorem, Verdict
 
 PAGE, MARKDOWN = "index.html", "report.md"
 
@@ -28,6 +29,23 @@ class Texts:
 
     references: Mapping[str, Reference]
     differences: Sequence[Difference]
+
+
+def require_typeset(theorems: Sequence[Theorem[Any]]) -> None:
+    """See that all that theorems say can be set, before time is spent on checking them.
+
+    Raises:
+        InvalidData: If a text holds LaTeX that cannot be set, or dollars that do not pair.
+    """
+    for theorem in theorems:
+        texts = [theorem.statement, *(hypothesis.text for hypothesis in theorem.hypotheses)]
+        texts += [citation.item for citation in theorem.sources]
+        texts += [theorem.counterexample.text] if theorem.counterexample else []
+        for text in texts:
+            try:
+                typeset.html(pieces(text))
+            except InvalidData as error:
+                raise InvalidData(f"{theorem.key} cannot be set: {error.found}", error.fix) from error
 
 
 def write_report(
@@ -70,6 +88,7 @@ def markdown_page(records: Sequence[Record], texts: Texts, origin: Origin) -> st
     environment = _environment(escaping=False)
     environment.filters["typeset"] = lambda text: typeset.markdown(pieces(text))
     environment.filters["reference"] = lambda text: typeset.markdown(marked(text))
+    environment.filters["plain"] = typeset.plain
     return _rendered(environment, "report.md.jinja", records, texts, origin)
 
 
@@ -77,7 +96,7 @@ def _environment(*, escaping: bool) -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("nlhf.reporting", "templates"),
+        loader=PackageLoader("nlhf.reporting", "."),
         autoescape=escaping,
         undefined=StrictUndefined,
         trim_blocks=True,

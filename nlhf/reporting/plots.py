@@ -4,17 +4,22 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from math import copysign, isfinite, isnan, log10
 from typing import Any
 
 import numpy as np
 
+from nlhf.labels import label
 from nlhf.theorems import Record
 
 _WIDTH, _RIGHT = 420.0, 10.0
 _ROW, _TOP, _BOTTOM = 16.0, 4.0, 34.0
 _LETTER, _MARKER = 5.3, 3.6
 """Points: the picture and its edges, a row, a letter of its name, half a marker."""
+
+_LONGEST = 36
+"""Letters of the name of a row."""
 
 _AXIS = "margin over its scale: violated below 0, tight at 0"
 
@@ -86,10 +91,14 @@ def tightness(record: Record) -> str:
 
 def _rows(record: Record) -> Iterator[_Row]:
     for part in record.parts:
-        yield _Row(part.name, part.margins, part.tightest, control=False)
+        yield _Row(_short(part.name), part.margins, part.tightest, control=False)
     for control in record.controls:
-        name = f"not {control.hypothesis}"
+        name = _short(f"not {control.hypothesis}")
         yield _Row(name, control.margins, control.deepest, control=True)
+
+
+def _short(name: str) -> str:
+    return label(name, _LONGEST)
 
 
 class _Canvas:
@@ -200,7 +209,7 @@ def _said(record: Record) -> str:
     )
 
 
-def _embedded(svg: str, key: str, label: str) -> str:
+def _embedded(svg: str, key: str, said: str) -> str:
     """Return the bare element, with identifiers and colours of the page."""
     element = svg[svg.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
@@ -210,7 +219,8 @@ def _embedded(svg: str, key: str, label: str) -> str:
     element = re.sub(r'(href="|url\()#', rf"\1#{key}--", element)
     for colour, style in _STYLES.items():
         element = element.replace(colour, style)
-    element = re.sub(r"(\d\.\d\d)\d+", r"\1", element)  # a hundredth of a point is enough
+    # A hundredth of a point is enough; what is said in words stays.
+    element = re.sub(r"(\d\.\d\d)\d+(?=[^<>]*>)", r"\1", element)
     element = re.sub(r"\s+", " ", element)
     element = re.sub(r"M (\S+ \S+) L \1(?= )", r"M\1h0", element)
-    return element.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    return element.replace("<svg", f'<svg role="img" aria-label="{escape(said)}"', 1)

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum, unique
 
+from nlhf.errors import InvalidData
+
 _OPENING, _CLOSING = "([{", ")]}"
 
 _NAMES = frozenset(
@@ -67,12 +69,21 @@ def pieces(text: str) -> tuple[Piece, ...]:
     Returns:
         The pieces in order; joined by nothing, they are the text again but for the marks of names
         in maths: ``\operatorname{KL}`` for ``KL``, ``\text{mode right}`` for ``mode right``.
+
+    Raises:
+        InvalidData: If there are dollars that do not pair.
     """
     return marked(text) if "$" in text else tuple(_joined(_by_rule(text)))
 
 
 def marked(text: str) -> tuple[Piece, ...]:
-    """Split a text in which maths is what ``$`` enclose, and nothing else is."""
+    """Split a text in which maths is what ``$`` enclose, and nothing else is.
+
+    Raises:
+        InvalidData: If the dollars do not pair.
+    """
+    if text.count("$") % 2:
+        raise InvalidData(f"{text!r} has an odd number of dollars", "close every formula by a $")
     return tuple(_between_dollars(text))
 
 

@@ -49,8 +49,13 @@ def html(split: Iterable[Piece]) -> str:
 def markdown(split: Iterable[Piece]) -> str:
     """Return a text, split into prose and maths, as Markdown with its maths between dollars."""
     return "".join(
-        f"${piece.text}$" if piece.kind is Kind.MATHS else _plain(piece.text) for piece in split
+        f"${piece.text}$" if piece.kind is Kind.MATHS else plain(piece.text) for piece in split
     )
+
+
+def plain(text: str) -> str:
+    """Return Markdown that shows a text as it is, in a cell of a table too."""
+    return re.sub(r"([\\`*_{}\[\]<>#|$&])", r"\\\1", text)
 
 
 @cache
@@ -163,7 +168,3 @@ def _element(group: list[Element]) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"([\\`*_{}\[\]<>#|$&])", r"\\\1", text)

@@ -15,9 +15,11 @@ from nlhf.theorems.checking import (
     verify,
 )
 from nlhf.theorems.ledger import (
+    announcing_packages,
     installed_differences,
     installed_references,
     installed_theorems,
+    place_of,
     select,
 )
 from nlhf.theorems.records import Clause, Record, plain, record
@@ -56,10 +58,12 @@ __all__ = [
     "Strategy",
     "Theorem",
     "Verdict",
+    "announcing_packages",
     "check",
     "installed_differences",
     "installed_references",
     "installed_theorems",
+    "place_of",
     "plain",
     "record",
     "run",

@@ -70,7 +70,7 @@ def announcing_packages() -> tuple[str, ...]:
 
 
 def place_of(package: str) -> Traversable:
-    """Return the folder of an importable package; for a module of a single file, the file."""
+    """Return the folder of an installed package; for a module of a single file, the file."""
     found = find_spec(package)
     if found is not None and found.submodule_search_locations is None and found.origin:
         return Path(found.origin)

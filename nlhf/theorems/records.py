@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
+from enum import Enum
 from math import isfinite
 from textwrap import wrap
 from typing import Any, TypeVar
@@ -166,12 +167,15 @@ def restored(data: Mapping[str, Any]) -> Record:
 def plain(value: Any) -> Any:
     """Return nested dataclasses, arrays and tuples as JSON types.
 
-    Numbers that are not finite become strings; whatever JSON does not know becomes its `repr`.
+    Numbers that are not finite become strings, members of an enumeration their values; whatever
+    JSON does not know becomes its `repr`.
     """
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, np.ndarray | np.generic):
         return plain(value.tolist())
+    if isinstance(value, Enum):
+        return plain(value.value)
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, float) and not isfinite(value):
@@ -182,8 +186,9 @@ def plain(value: Any) -> Any:
 def source(instance: Any) -> str:
     """Return Python source whose last line makes an instance from numbers alone.
 
-    Dataclasses become dictionaries of their fields and arrays become lists: pasting it needs no
-    package but those it imports. Numbers are written so that they are read back unchanged.
+    Dataclasses become dictionaries of their fields, arrays lists, and members of an enumeration
+    their values: pasting it needs no package but those it imports. Numbers are written so that
+    they are read back unchanged.
     """
     if instance is None:
         return ""
@@ -202,6 +207,8 @@ def _literal(value: Any, indent: str) -> str:
         opening, closing = "dict(", ")"
     elif isinstance(value, np.ndarray | np.generic) and np.ndim(value):
         return _literal(value.tolist(), indent)
+    elif isinstance(value, Enum):
+        return _literal(value.value, indent)
     elif isinstance(value, list | tuple):
         named = [("", item) for item in value]
         opening, closing = "[]" if isinstance(value, list) else "()"

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -48,7 +49,8 @@ def run(
     Raises:
         HypothesisViolated: If there are no workers.
         InvalidProblem: If a worker does not find a theorem.
-        NotAllowed: If a worker dies, or the folder cannot be written to.
+        NotAllowed: If a worker dies, the folder cannot be written to, or a worker meets an error
+            that cannot be handed over; other errors of a theorem come as they are.
     """
     if workers < 1:
         raise HypothesisViolated(f"there are {workers} workers", "give at least 1")
@@ -116,7 +118,24 @@ def _end_with_parent() -> None:
 
 def _check_installed(key: str, search: Search) -> Record:
     (theorem,) = select(installed_theorems(), (key,))
-    return _check_one(theorem, search, _quiet)
+    try:
+        return _check_one(theorem, search, _quiet)
+    except Exception as error:
+        if _travels(error):
+            raise
+        raise NotAllowed(
+            f"checking {key} raised {type(error).__name__}: {error}",
+            "run this theorem alone to see where",
+        ) from error
+
+
+def _travels(error: Exception) -> bool:
+    """Return whether an error can be handed to another process; one that cannot kills the pool."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # whatever the constructor of the error raises
+        return False
+    return True
 
 
 def _check_one(theorem: Theorem[Any], search: Search, notify: Callable[[float], None]) -> Record:

@@ -1,5 +1,6 @@
 """What a theorem is made of: hypotheses that run, a signed margin, instances and controls."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
@@ -13,6 +14,9 @@ from nlhf.errors import HypothesisViolated, InvalidProblem
 
 X = TypeVar("X")
 X_co = TypeVar("X_co", covariant=True)
+
+_KEY = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)$)[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
+"""What may name a file on any system, and an anchor in a page."""
 
 DECISIVE = 1e-3
 """An instance decides only if its rounding is below this share of its scale."""
@@ -191,7 +195,8 @@ class Theorem(Generic[X]):
     """A statement that can be tested, and how.
 
     Attributes:
-        key: Its name in the ledger and the heading of its proof.
+        key: Its name in the ledger and the heading of its proof: words of lower-case letters and
+            digits, joined by hyphens.
         statement: The claim, prose and LaTeX; where it holds `$`, maths is what they enclose.
         sources: Where it comes from.
         hypotheses: What the claim needs; executed on every instance.
@@ -207,8 +212,9 @@ class Theorem(Generic[X]):
         counterexample: What certifies that the statement is false; refuted statements only.
 
     Raises:
-        InvalidProblem: At construction, if a control names no hypothesis, a hypothesis has no
-            control, or a statement is refuted without a counterexample or the reverse.
+        InvalidProblem: At construction, if the key is of another form, a control names no
+            hypothesis, a hypothesis has no control, or a statement is refuted without a
+            counterexample or the reverse.
     """
 
     key: str
@@ -225,6 +231,11 @@ class Theorem(Generic[X]):
     counterexample: Counterexample | None = None
 
     def __post_init__(self) -> None:
+        if not _KEY.fullmatch(self.key):
+            raise InvalidProblem(
+                f"a theorem has the key {self.key!r}, which cannot name a file everywhere",
+                "use lower-case words and digits joined by hyphens, such as 'gap-identity'",
+            )
         names = [hypothesis.name for hypothesis in self.hypotheses]
         unknown = sorted(set(self.controls) - set(names))
         if unknown:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_1samp, ttest_ind
 
 from benchmarks.comparing import sides
+from benchmarks.comparing.changes import _tested
 from benchmarks.comparing.command import compare, table
 from benchmarks.rows import Row, append_rows, read_rows
 from nlhf.cli.bench import Bench
@@ -198,6 +200,26 @@ def test_too_few_repeats_are_shown_and_not_tested(tmp_path: Path) -> None:
     assert found.changes[0].change > 2.0
 
 
+@pytest.mark.parametrize("repeats", [7, 5])
+def test_intervals_and_p_are_those_of_student_and_of_welch(repeats: int) -> None:
+    rng = Stream(9).child("t", repeats).generator()
+    first, second = rng.normal(size=7), rng.normal(0.3, 2.0, size=repeats)
+    change, low, high, p = _tested(first, second)
+    if repeats == 7:
+        found = ttest_1samp(second - first, 0.0)
+    else:
+        found = ttest_ind(second, first, equal_var=False)
+    assert p == pytest.approx(found.pvalue)
+    assert np.log([low, high]) == pytest.approx(list(found.confidence_interval(0.95)))
+    assert low < change < high
+
+
+def test_repeats_without_any_spread_are_the_same_or_not() -> None:
+    assert _tested(np.zeros(5), np.full(5, 0.125)) == (np.exp(0.125), *[np.exp(0.125)] * 2, 0.0)
+    assert _tested(np.zeros(5), np.zeros(5)) == (1.0, 1.0, 1.0, 1.0)
+    assert _tested(np.zeros(5), np.zeros(4))[3] == 1.0
+
+
 def test_other_numbers_of_repeats_are_compared_unpaired(tmp_path: Path) -> None:
     before = run_of(tmp_path / "a", 1)
     after = run_of(tmp_path / "b", 2, repeats=5, factor=lambda case: 1.5 if case == 3 else 1.0)
@@ -231,6 +253,10 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
     before = run_of(tmp_path / "a", 1)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InvalidData, match="no rows"):
+        compare(before, str(tmp_path / "empty"), None, 0.1, 0.05)
+    with (tmp_path / "empty" / "rows.jsonl").open("w") as file:
+        file.write((tmp_path / "a/rows.jsonl").read_text()[:-20])
+    with pytest.raises(InvalidData, match=f"line {2 * CASES} of .* is no row"):
         compare(before, str(tmp_path / "empty"), None, 0.1, 0.05)
     rows = [json.loads(line) for line in (tmp_path / "a/rows.jsonl").read_text().splitlines()]
     other = tmp_path / "other"

@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import processes
 from benchmarks.cases import Comparison, OuterStep, Study, Tally
 from benchmarks.found import Absent
 from benchmarks.peers import PEERS
 from benchmarks.rows import Row
 from benchmarks.run import run_cases
 from benchmarks.solvers import peer_worker
-from benchmarks.solvers.comparison import INTERPRETERS, OTHER_INTERPRETERS, interpreter_of
+from benchmarks.solvers.comparison import INTERPRETERS, OTHER_INTERPRETERS, ask, interpreter_of
 from nlhf import PreferenceGame, Stream, solve
 
 
@@ -30,6 +31,16 @@ def test_the_payoff_that_peers_are_given_has_our_equilibrium_as_its_quantal_resp
     logits = payoff @ policy / temperature
     response = np.exp(logits - logits.max())
     np.testing.assert_allclose(policy, response / response.sum(), atol=1e-12)
+
+
+def test_a_peer_has_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its processor seconds are those of all threads, and ours of one."""
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    interpreter = tmp_path / "python"
+    interpreter.write_text("#!/bin/sh\nprintf '{\"threads\": %s}' $OPENBLAS_NUM_THREADS\n")
+    interpreter.chmod(0o755)
+    games = np.full((1, 2, 2), 0.5)
+    assert ask(str(interpreter), "nashpy", games, games[0], 0.0) == {"threads": 1}
 
 
 def test_every_peer_has_a_distribution_whose_version_is_told() -> None:
@@ -67,6 +78,20 @@ def test_without_trl_its_row_is_absent(tmp_path: Path, monkeypatch: pytest.Monke
     row = rows_of(tmp_path, case)["trl-nash-md-cached"]
     assert row.status == "absent"
     assert "NLHF_TRL_PYTHON" in row.message
+
+
+def test_what_a_process_of_its_own_cannot_import_is_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on an installation without extras: a module is there, and broken is what is failed."""
+    module = tmp_path / "worker_without.py"
+    module.write_text("import json, no_such_module\n")
+    monkeypatch.setattr(processes, "ROOT", tmp_path)
+    with pytest.raises(Absent, match="No module named 'no_such_module'"):
+        processes.fresh("worker_without")
+    module.write_text("raise ValueError('on purpose')\n")
+    with pytest.raises(RuntimeError, match="on purpose"):
+        processes.fresh("worker_without")
 
 
 def test_a_study_without_its_modules_or_data_is_absent(

@@ -125,6 +125,20 @@ def test_the_command_accepts_new_inputs_when_told_and_says_which(old_manifest, t
     assert drawing.changes() == []
 
 
+def test_what_is_accepted_is_drawn_whatever_was_asked_for(old_manifest, tmp_path):
+    out = tmp_path / "out"
+    assert command.main(["em_recovery", "--update", "--out", str(out)]) == 0
+    assert sorted(p.name for p in out.glob("*.svg")) == ["em_recovery.svg", "impossibility.svg"]
+
+
+def test_nothing_is_accepted_while_an_input_is_missing(monkeypatch, old_manifest, tmp_path, capsys):
+    before = old_manifest.read_text(encoding="utf-8")
+    monkeypatch.setattr(inputs, "ROOT", tmp_path)
+    assert command.main(["rates", "--update", "--out", str(tmp_path / "out")]) == 2
+    assert "is not there" in capsys.readouterr().err
+    assert old_manifest.read_text(encoding="utf-8") == before
+
+
 def test_the_command_refuses_labels_that_there_are_not(capsys):
     with pytest.raises(SystemExit):
         command.main(["nope"])

@@ -177,6 +177,23 @@ def test_every_number_is_drawn(label):
     assert looked > 0
 
 
+@pytest.mark.parametrize("label", EXPECTED)
+def test_nothing_lies_outside_its_axes(label):
+    """But the bounds of `rates`, of which the caption says that they are cut off above 3."""
+    script = drawing.script(label)
+    for axes in script.draw(script.data()).axes:
+        (left, right), (low, high) = sorted(axes.get_xlim()), sorted(axes.get_ylim())
+        for line in axes.lines:
+            if line.get_transform() != axes.transData:
+                continue
+            x, y = (np.asarray(values, dtype=float) for values in line.get_data())
+            known = np.isfinite(x) & np.isfinite(y)
+            inside = (left <= x) & (x <= right) & (low <= y) & (y <= high)
+            if label == "rates" and line.get_linewidth() < 1.0:
+                inside |= y > high
+            assert inside[known].all(), line.get_label()
+
+
 def test_the_check_notices_a_series_that_is_not_drawn(monkeypatch):
     script = drawing.script("em_recovery")
     monkeypatch.delitem(script.METHODS, "hard")

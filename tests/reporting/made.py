@@ -22,7 +22,7 @@ ORIGIN = Origin(
 )
 TEXTS = Texts(
     parse_references(BIBLIOGRAPHY),
-    (Difference("asked-row", "open", ("product",), "it holds & is < proved"),),
+    (Difference("asked-row", "open", ("product",), "it holds & is <u>not</u> proved"),),
 )
 
 TRICKY = replace(

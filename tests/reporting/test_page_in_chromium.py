@@ -174,6 +174,9 @@ def test_the_page_of_the_whole_ledger(tmp_path):
     from nlhf.reporting import Texts
 
     records = tuple(record(check(theorem, 1)) for theorem in installed_theorems())
+    for found in records:
+        for text in (found.witness_source, *(control.witness for control in found.controls)):
+            exec(compile(text, found.key, "exec"), {})  # it can be pasted
     page = html_page(records, Texts(installed_references(), installed_differences()), ORIGIN)
     assert len(page.encode()) < 10_000_000
     wide, narrow = (opened(page, tmp_path, width) for width in (1000, 360))

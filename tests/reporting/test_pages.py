@@ -1,12 +1,18 @@
 """The page and its Markdown say the same, all of it, and nothing else is needed."""
 
 import re
+import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
-from nlhf.reporting import html_page, markdown_page, write_report
-from tests.reporting.made import ORIGIN, TEXTS, toy_records
+from nlhf.errors import InvalidData
+from nlhf.reporting import Texts, html_page, markdown_page, require_typeset, write_report
+from nlhf.reporting.origin import commit
+from nlhf.theorems import Difference
+from tests.reporting.made import ORIGIN, TEXTS, TRICKY, toy_records
+from tests.theorems.toys import TRUE
 
 VOID = {"meta", "link", "input", "wbr", "br"}
 
@@ -82,8 +88,9 @@ def test_identifiers_are_unique_and_anchors_lead_somewhere(page):
 def test_what_would_be_markup_is_text(page, text):
     assert "i>never" in page.words
     assert "Lemma <" in page.words
-    assert "it holds & is < proved" in page.words
+    assert "it holds & is <u>not</u> proved" in page.words
     assert "<i>" not in text
+    assert "<u>" not in text
     assert "<b>" not in text
 
 
@@ -164,6 +171,69 @@ def test_markdown_says_everything_of_a_theorem(records):
 
 def test_differences_of_other_theorems_are_left_out(records):
     assert "asked-row" not in html_page(records[1:], TEXTS, ORIGIN)
+
+
+def test_a_part_of_the_ledger_says_so_and_how_to_get_it_again(records):
+    chosen = replace(ORIGIN, only=("product", "bump"))
+    for made in (html_page, markdown_page):
+        whole, part = (made(records, TEXTS, origin) for origin in (ORIGIN, chosen))
+        assert "asked-row" in part
+        for text, said in ((whole, False), (part, True)):
+            assert ("part of the ledger" in text) == said
+            assert ("--only product bump --report out" in text) == said
+            assert ("Every other row" in text) != said
+
+
+def test_the_time_of_the_searches_is_told_from_that_of_the_run(records):
+    kept = [replace(record, seconds=1000.0) for record in records]
+    for made in (html_page, markdown_page):
+        text = made(kept, TEXTS, ORIGIN)
+        assert "7 s in this run" in text
+        assert "took 4000 s" in text
+
+
+def test_bars_and_stars_stay_within_their_cells_of_markdown(records):
+    control = replace(records[0].controls[0], hypothesis="|x|_1 <b>", broken=("*a*|",))
+    part = replace(records[0].parts[0], name="|y|")
+    record = replace(records[0], controls=(control,), parts=(part,))
+    difference = Difference("a|b", "*x*", (record.key,), "log(|P|/d)")
+    lines = markdown_page([record], Texts({}, (difference,)), ORIGIN).split("\n")
+    heads = {i: line for i, line in enumerate(lines) if set(line) <= set("|-:") and line}
+    assert len(heads) == 4
+    for first, head in heads.items():
+        for line in lines[first + 1 : lines.index("", first)]:
+            assert len(re.findall(r"(?<!\\)\|", line)) == head.count("|")
+            assert not re.search(r"(?<!\\)[*<]", line)
+
+
+def test_latex_that_cannot_be_set_is_named_with_its_theorem():
+    require_typeset([TRUE, TRICKY])
+    for text in (r"$\nonsense{x}$", "it costs $5", r"\frac"):
+        with pytest.raises(InvalidData, match=f"^{TRUE.key} cannot be set"):
+            require_typeset([replace(TRUE, statement=text)])
+
+
+def test_the_commit_is_of_all_sources_and_says_what_differs_from_it(tmp_path):
+    def git(*arguments: str) -> str:
+        names = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
+        command = ["git", "-C", str(tmp_path), *names, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    for name in ("code", "ledger", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.py").write_text("")
+    sources = (tmp_path / "code", tmp_path / "ledger")
+    assert commit(sources) == ""
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message=x")
+    head = git("rev-parse", "HEAD")
+    (tmp_path / "other" / "a.py").write_text("1")
+    assert commit(sources) == head
+    (tmp_path / "ledger" / "a.py").write_text("1")
+    assert commit(sources) == f"{head}, with changes"
+    assert commit((tmp_path / "code", tmp_path / "ledger" / "a.py")) == f"{head}, with changes"
+    assert commit(sources[:1]) == head
 
 
 def test_both_files_are_written_whole(records, tmp_path):

@@ -57,6 +57,20 @@ def test_undefined_margins_are_left_out_and_endless_ones_drawn_at_the_end(found)
     assert shown[0][0] < shown[1][0] == shown[2][0] <= 410.0
 
 
+@pytest.mark.parametrize("name", ['a"b<script>&', "tau 0.12345", "ε in ℝ", "word " * 200])
+def test_any_name_can_be_said_and_leaves_room_for_the_dots(found, name):
+    control = replace(found.controls[0], hypothesis=name)
+    svg = tightness(replace(found, controls=(control,)))
+    element = ElementTree.fromstring(svg)
+    assert f"without {name}" in element.attrib["aria-label"]
+    texts = [text.text or "" for text in element.iter() if text.tag.endswith("text")]
+    assert any(text.startswith(f"not {name[:12]}") for text in texts)
+    assert max(map(len, texts[:2])) <= 36
+    if len(name) < 30:
+        assert f"not {name}" in texts
+    assert min(x for x, _ in dots(svg)) > 0
+
+
 def test_nothing_seen_is_an_empty_picture(found):
     svg = tightness(replace(found, parts=(), controls=()))
     assert dots(svg) == []

@@ -70,6 +70,21 @@ def test_bad_arguments_are_refused_before_anything_runs(capsys, tmp_path, argume
     assert not (tmp_path / "out").exists()
 
 
+def test_what_cannot_be_set_is_refused_before_anything_runs(toy_ledger, tmp_path, capsys):
+    keys = ("toy-product", "toy-costly")
+    assert verify("--only", *keys, "--report", str(tmp_path / "out")) == 2
+    assert "toy-costly cannot be set" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert not (toy_ledger / "toy-product.seen").exists()
+
+
+def test_the_report_of_some_theorems_says_that_it_is_a_part(toy_ledger, tmp_path, capsys):
+    folder = tmp_path / "out"
+    assert verify("--only", "toy-product", "--quick", "--report", str(folder)) == 0
+    for name in ("index.html", "report.md"):
+        assert "--seed 0 --only toy-product --report out" in (folder / name).read_text()
+
+
 def test_a_report_cannot_go_where_a_file_is(capsys, tmp_path):
     (tmp_path / "out").write_text("")
     assert verify("--only", "gap-identity", "--quick", "--report", str(tmp_path / "out")) == 2

@@ -32,11 +32,22 @@ def slow(point):
     return product_margin(point)
 
 
+class Particular(Exception):
+    def __init__(self, what, where):
+        super().__init__(f"{what} at {where}")
+
+
+def raising(point):
+    raise Particular("nonsense", 7)
+
+
 SOURCES = (Citation("toy2026", r"Lemma 3, $d(\\alpha)$"),)
 ALL = (
     replace(TRUE, key="toy-product", sources=SOURCES, margin=seen("toy-product")),
     replace(FALSE, key="toy-false"),
     replace(TRUE, key="toy-slow", margin=slow),
+    replace(TRUE, key="toy-raising", margin=raising),
+    replace(TRUE, key="toy-costly", statement="it costs $5"),
     replace(
         FALSE,
         key="toy-refuted",

@@ -56,6 +56,14 @@ def test_a_margin_without_a_scale_is_refused(scale, rounding):
         Margin(0.0, scale, rounding)
 
 
+@pytest.mark.parametrize(
+    "key", ["", "Upper", "a b", "a/b", "..", "a--b", "-a", "é", "con", "lpt1", "a\n", '"']
+)
+def test_a_key_that_cannot_name_a_file_everywhere_is_refused(key):
+    with pytest.raises(InvalidProblem, match="cannot name a file"):
+        replace(TRUE, key=key)
+
+
 def test_a_theorem_needs_a_control_for_every_hypothesis():
     with pytest.raises(InvalidProblem, match="no control for"):
         replace(TRUE, controls={})

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, replace
+from enum import Enum
 from fractions import Fraction
 from math import inf, isnan, nan
 
@@ -10,9 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nlhf.theorems import Hypothesis, Margin, check, plain, record
+from nlhf.theorems import Expected, Hypothesis, Margin, check, plain, record
 from nlhf.theorems.records import restored, source
 from tests.theorems.toys import FALSE, TRUE, Point, with_margin
+
+
+class Shape(Enum):
+    ROUND = 1
+    FLAT = (2, 3)
 
 
 def through_a_file(found):
@@ -52,6 +58,15 @@ def test_a_record_keeps_what_the_report_saw():
     assert len(part.margins) == report.instances
     assert min(part.margins) == pytest.approx(report.tightest, rel=1e-5)
     assert len(control.margins) == control.instances
+
+
+def test_every_part_keeps_its_own_margins():
+    def margin(point: Point) -> Margin:
+        return Margin.every({"near": Margin(0.25, 1.0, 0.0), "far": Margin(3.0, 1.0, 0.0)})
+
+    found = record(check(with_margin(margin), 30))
+    assert {part.name: set(part.margins) for part in found.parts} == {"near": {0.25}, "far": {3.0}}
+    assert set(found.controls[0].margins) == {0.25}
 
 
 def test_the_worst_violation_of_a_control_is_the_one_beyond_all_others():
@@ -116,6 +131,12 @@ def test_undefined_numbers_can_be_pasted_too():
     found = eval(text.rsplit("\n", 1)[1], names)
     assert isnan(found[0])
     assert found[1:] == (inf, -inf)
+
+
+def test_members_of_an_enumeration_are_their_values():
+    instance = (Expected.OPEN, Shape.ROUND, (Shape.FLAT,))
+    assert eval(source(instance)) == ("open", 1, ((2, 3),))
+    assert json.loads(json.dumps(plain(instance))) == ["open", 1, [[2, 3]]]
 
 
 def test_no_number_is_broken():

@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 from nlhf.errors import HypothesisViolated, InvalidProblem, NotAllowed
-from nlhf.theorems import Search, installed_theorems, plain, run, select
+from nlhf.theorems import (
+    Search,
+    installed_references,
+    installed_theorems,
+    plain,
+    run,
+    select,
+)
 from nlhf.theorems.shelf import Shelf, fingerprint
 from tests.theorems.toys import FALSE, TRUE
 
@@ -127,6 +134,26 @@ def test_the_fingerprint_changes_with_the_sources_of_the_ledger(toy_ledger):
     assert fingerprint(Search(1, 0)) != before
 
 
+def test_the_ledger_may_be_a_single_file(tmp_path, monkeypatch):
+    module, info = tmp_path / "single_ledger.py", tmp_path / "single_ledger-1.dist-info"
+    module.write_text(
+        "from dataclasses import replace\n"
+        "from tests.theorems.toys import TRUE\n"
+        "ALL = (replace(TRUE, key='single'),)\n"
+    )
+    (tmp_path / "references.bib").write_text("no bibliography of this module")
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: single-ledger\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[nlhf.theorems]\nx = single_ledger:ALL\n")
+    before = fingerprint(Search(1, 0)), dict(installed_references())
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "single" in {theorem.key for theorem in installed_theorems()}
+    assert dict(installed_references()) == before[1]
+    among = fingerprint(Search(1, 0))
+    module.write_text(module.read_text() + "# another line\n")
+    assert len({before[0], among, fingerprint(Search(1, 0))}) == 3
+
+
 PROGRAMME = """
 import signal
 import sys
@@ -196,6 +223,13 @@ def test_a_run_needs_a_worker():
 def test_a_worker_that_does_not_know_the_theorem_says_so(tmp_path):
     with pytest.raises(InvalidProblem, match="there is no theorem"):
         run([TRUE, FALSE], Search(5, 0), workers=2)
+
+
+@pytest.mark.slow
+def test_an_error_that_cannot_be_handed_over_is_named(toy_ledger):
+    theorems = select(installed_theorems(), ("toy-raising", "toy-false"))
+    with pytest.raises(NotAllowed, match="toy-raising raised Particular: nonsense at 7"):
+        run(theorems, Search(5, 0), workers=2)
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
