@@ -19,7 +19,7 @@ from benchmarks.tables import write_table
 _HEAD = ("case", "method", "processor time", "wall time", "times the first", "how good")
 _GOOD = (
     ("duality_gap_largest", "gap {:.0e}"),
-    ("largest_difference_from_hard", "values off by {:.0e}"),
+    ("largest_difference_from_hard", "values {:.0e} from those at τ = 0"),
     ("score_in_votes", "score {:.0e} votes"),
     ("largest_difference_of_probabilities", "apart by {:.0e}"),
     ("share_of_copy_bandwidth", "{:.0%} of a copy's bandwidth"),

@@ -6,13 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import Case, Study, key, methods_of
+from benchmarks.cases import Case, Scaling, Study, key, methods_of
 from benchmarks.found import Found
 from benchmarks.measure import measure
 from benchmarks.processes import FOLDER
 from benchmarks.provenance import LANGUAGE_PACKAGES, RESULTS, ROOT, provenance, revision
 from benchmarks.rows import Row, append_rows, read_rows
-from benchmarks.suites import SCALING_OF_TEXTS, cases_of
+from benchmarks.suites import cases_of
 
 FOLDERS = {False: RESULTS, True: ROOT / "build" / "bench-smoke"}
 """Where full and smoke runs write unless told otherwise: what the latter measure means nothing."""
@@ -52,9 +52,7 @@ def run_cases(name: str, cases: Sequence[Case], folder: Path, tell: Tell) -> Ite
 
 
 def _append(suite: str, case: Case, folder: Path) -> Iterator[Row]:
-    language = (isinstance(case, Study) and case.needs) or case in SCALING_OF_TEXTS
-    packages = LANGUAGE_PACKAGES if language else ()
-    origin = provenance(ROOT, *packages)
+    origin = provenance(ROOT, *(LANGUAGE_PACKAGES if _of_language(case) else ()))
     rows = [
         Row(
             key=key(case),
@@ -73,6 +71,12 @@ def _append(suite: str, case: Case, folder: Path) -> Iterator[Row]:
     ]
     append_rows(folder, rows)
     yield from rows
+
+
+def _of_language(case: Case) -> bool:
+    if isinstance(case, Scaling):
+        return case.axis == "response tokens T"
+    return isinstance(case, Study) and bool(case.needs)
 
 
 def _with_versions(origin: Mapping[str, Any], found: Found) -> dict[str, Any]:

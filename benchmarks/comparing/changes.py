@@ -13,6 +13,8 @@ CONFIDENCE = 0.95
 FEWEST = 3
 """Repeats without which nothing is tested."""
 YARDSTICK = "yardstick"
+CLOCKS = {"processor": "processor_seconds_each", "wall": "seconds_each"}
+"""What rows call the laps by a clock, the better one first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Change:
         high: Upper end.
         p: Of the hypothesis that nothing changed.
         verdict: ``slower``, ``faster``, ``no difference``, or ``not tested``.
-        seconds_before: Of the method itself, where both runs are of one machine.
+        seconds_before: Of the method itself by that clock, where both runs are of one machine.
         seconds_after: The same.
     """
 
@@ -82,8 +84,8 @@ def changes(before: Side, after: Side, *, same_machine: bool) -> Iterator[Change
             high,
             p,
             "",
-            float(old.numbers["seconds"]) if same_machine else None,
-            float(new.numbers["seconds"]) if same_machine else None,
+            float(np.median(old.numbers[CLOCKS[clock]])) if same_machine else None,
+            float(np.median(new.numbers[CLOCKS[clock]])) if same_machine else None,
         )
 
 
@@ -91,7 +93,7 @@ def _ratios(
     old: Row, new: Row, before: Side, after: Side
 ) -> tuple[str, str, np.ndarray, np.ndarray] | None:
     """Return what both rows are divided by, the clock, and the logarithms of both ratios."""
-    for clock, name in (("processor", "processor_seconds_each"), ("wall", "seconds_each")):
+    for clock, name in CLOCKS.items():
         for peer in _peers(old, new, before, after):
             sides = before.rows[old.key, peer], after.rows[old.key, peer]
             if all(_has(row, name) for row in (old, new, *sides)):

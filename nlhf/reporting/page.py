@@ -45,7 +45,8 @@ def require_typeset(theorems: Sequence[Theorem[Any]]) -> None:
             try:
                 typeset.html(pieces(text))
             except InvalidData as error:
-                raise InvalidData(f"{theorem.key} cannot be set: {error.found}", error.fix) from error
+                found = f"{theorem.key} cannot be set: {error.found}"
+                raise InvalidData(found, error.fix) from error
 
 
 def write_report(

@@ -52,7 +52,7 @@ def run_of(
             logs = noise * (own + rng.normal(size=repeats))
             seconds = (0.01 * speed * slow * np.exp(logs)).tolist()
             yard = (0.01 * speed * np.exp(noise * rng.normal(size=repeats))).tolist()
-            numbers = {"seconds": float(np.median(seconds)), **dict.fromkeys(fields, seconds)}
+            numbers = {"seconds": 3.0 * float(np.median(seconds)), **dict.fromkeys(fields, seconds)}
             numbers |= {f"yardstick_{name}": yard for name in fields}
             rows.append(
                 Row(
@@ -173,16 +173,23 @@ def test_a_slower_machine_is_said_and_makes_nothing_slower(tmp_path: Path) -> No
     assert "different machines" in table(found)
     again = compare(before, run_of(tmp_path / "c", 3), None, 0.1, 0.05)
     assert again.same_machine
-    assert all(one.seconds_after is not None for one in again.changes)
+    laps = {row.instance: row for row in read_rows(tmp_path / "c") if row.method == "exact"}
+    for one in again.changes:
+        assert one.clock == "processor"
+        own = laps[one.instance].numbers["processor_seconds_each"]
+        assert one.seconds_after == pytest.approx(float(np.median(own)))
     assert " -> " in table(again)
 
 
-def test_beside_other_versions_of_a_package_the_yardstick_takes_its_place(tmp_path: Path) -> None:
+def test_beside_other_or_unknown_versions_of_a_package_the_yardstick_takes_its_place(
+    tmp_path: Path,
+) -> None:
     before = run_of(tmp_path / "a", 1)
     newer = run_of(tmp_path / "b", 2, versions={"cvxpy": "2.0", "clarabel": "0.11"})
-    found = compare(before, newer, None, 0.1, 0.05)
-    assert {one.beside for one in found.changes} == {"yardstick"}
-    assert found.slower == 0
+    unknown = [run_of(tmp_path / name, seed, versions={}) for seed, name in ((3, "c"), (4, "d"))]
+    for found in (compare(before, newer, None, 0.1, 0.05), compare(*unknown, None, 0.1, 0.05)):
+        assert {one.beside for one in found.changes} == {"yardstick"}
+        assert found.slower == 0
 
 
 def test_without_processor_time_the_wall_is_compared(tmp_path: Path) -> None:

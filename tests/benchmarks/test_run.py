@@ -131,6 +131,18 @@ def test_rows_hold_ratios_side_by_side_and_say_where_they_come_from(tmp_path: Pa
         assert len(row.load) == 2
 
 
+def test_rows_of_language_models_say_the_version_of_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NLHF_TRL_PYTHON", raising=False)
+    tokens, games = (
+        rows_of(tmp_path, Scaling(axis, 4, "trl outer step"))[0]
+        for axis in ("response tokens T", "responses n")
+    )
+    assert {"torch", "transformers"} <= set(tokens.provenance["versions"])
+    assert "torch" not in games.provenance["versions"]
+
+
 def test_what_is_there_is_not_measured_again(tmp_path: Path) -> None:
     first = rows_of(tmp_path, SMALL)
     assert rows_of(tmp_path, SMALL) == []
