@@ -129,8 +129,8 @@ def growth(found: Sequence[Slope]) -> str:
             one.axis,
             f"*{one.method}*" if one.method in PEERS else one.method,
             one.measure,
-            f"{one.slope:.2f}",
-            f"{one.first:,}",
+            "" if isnan(one.slope) else f"{one.slope:.2f}",
+            "" if isnan(one.slope) else f"{one.first:,}",
             f"{one.last:,}",
             "" if isnan(one.times_ours) or one.times_ours == 1.0 else f"{one.times_ours:.3g}",
         )

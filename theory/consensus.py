@@ -201,12 +201,12 @@ def _draw_sampled_majority(draws: Draws) -> Consensus:
 CONSENSUS = Theorem(
     key="consensus-is-sharpening",
     statement=(
-        r"\pi_\theta \propto \pi_0e^{\hat r/\beta}: \log\pi_\theta(g)/\pi_\theta(h) ="
-        r" \log\pi_0(g)/\pi_0(h) + \log E_{\pi_0|g}e^{\hat r/\beta}/E_{\pi_0|h}e^{\hat r/\beta}. A"
-        r" reward that is free on clusters, fitted to pairs labelled \pi_\theta(g)/(\pi_\theta(g) +"
-        r" \pi_\theta(h)) alone, is \log\pi_\theta(g) + c(x), its policy \propto"
-        r" \pi_0(a)\pi_\theta(g(a))^{1/\beta}. If the larger cluster wins every pair, the risk has"
-        r" no minimiser"
+        r"\pi_\theta \propto \pi_0e^{\hat r/\beta}: \log(\pi_\theta(g)/\pi_\theta(h)) ="
+        r" \log(\pi_0(g)/\pi_0(h)) + \log(E_{\pi_0|g}e^{\hat r/\beta}/E_{\pi_0|h}e^{\hat r/\beta})."
+        r" A reward that is free on clusters, fitted to pairs labelled"
+        r" \pi_\theta(g)/(\pi_\theta(g) + \pi_\theta(h)) alone, is \log\pi_\theta(g) + c(x), its"
+        r" policy \propto \pi_0(a)\pi_\theta(g(a))^{1/\beta}. If the larger cluster wins every"
+        r" pair, the risk has no minimiser"
     ),
     sources=(
         Citation("lang2024", "Section 4.2"),

@@ -1,5 +1,6 @@
 """Draw time and peak memory against sizes from stored rows; slopes are stored too."""
 
+from math import isnan
 from pathlib import Path
 
 import matplotlib as mpl
@@ -87,7 +88,8 @@ def draw(
         else:
             heights = [row.numbers["peak_memory_bytes"] / 2**20 for row in by_size.values()]
         slope = of(slopes, axis, method, measure)
-        label = name if slope is None else f"{name}: slope {slope.slope:.2f}"
+        known = slope is not None and not isnan(slope.slope)
+        label = f"{name}: slope {slope.slope:.2f}" if known else name
         axes.plot(
             sizes, heights, color=colour, marker=marker, markersize=4, linestyle=dashes, label=label
         )

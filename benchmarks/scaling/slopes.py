@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from benchmarks.rows import Row
 LIFT = 8 * 2**20
 """Bytes above the smallest size's peak from which memory is the problem's, not the program's."""
 TIME, MEMORY = "processor seconds", "peak memory"
+_NUMBERS = {TIME: "processor_seconds", MEMORY: "peak_memory_bytes"}
 _BESIDE = {"outer step": "outer step", "trl outer step": "outer step"}
 """Methods that are compared with another than the first of their axis."""
 
@@ -25,12 +27,12 @@ class Slope:
         measure: ``processor seconds``, or ``peak memory``: bytes above the peak of the smallest
             size, where they are more than 8 MiB.
         slope: Of the logarithm of the measure on that of the size: least squares over the larger
-            half of the sizes, at least three of them.
+            half of the sizes, at least three of them; nan if fewer can be fitted.
         first: Smallest size of the fit.
         last: Largest.
         sizes: How many.
-        times_ours: The measure at the largest size, by that of the axis's first method there, or
-            of ours that does the same; nan where that was not measured.
+        times_ours: Seconds, or bytes of the whole peak, at the largest size of all, by those of the
+            axis's first method there, or of ours that does the same; nan where these are not known.
     """
 
     axis: str
@@ -61,36 +63,40 @@ def slopes(rows: Iterable[Row]) -> list[Slope]:
         firsts.setdefault(axis, method)
     found = []
     for (axis, method), by_size in series.items():
-        own = {measure: _values(by_size, measure) for measure in (TIME, MEMORY)}
-        for measure, values in own.items():
-            sizes = list(values)[-max(3, (len(values) + 1) // 2) :]
-            if len(sizes) < 3:
-                continue
-            logs = np.log([[size, values[size]] for size in sizes])
-            beside = series.get((axis, _BESIDE.get(method, firsts[axis])), {})
-            ours = _values(beside, measure).get(sizes[-1], float("nan"))
-            slope = float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0])
+        beside = series.get((axis, _BESIDE.get(method, firsts[axis])), {})
+        for measure, name in _NUMBERS.items():
+            every = {size: float(row.numbers[name]) for size, row in by_size.items()}
+            last = max(every)
+            ours = float(beside[last].numbers[name]) if last in beside else nan
+            fitted = _fitted(every, measure)
             found.append(
                 Slope(
                     axis,
                     method,
                     measure,
-                    slope,
-                    sizes[0],
-                    sizes[-1],
-                    len(sizes),
-                    values[sizes[-1]] / ours,
+                    _slope(fitted),
+                    min(fitted, default=last),
+                    last,
+                    len(fitted),
+                    every[last] / ours,
                 )
             )
     return found
 
 
-def _values(by_size: dict[int, Row], measure: str) -> dict[int, float]:
-    if measure == TIME:
-        return {size: float(row.numbers["processor_seconds"]) for size, row in by_size.items()}
-    peaks = {size: float(row.numbers["peak_memory_bytes"]) for size, row in by_size.items()}
-    least = min(peaks.values(), default=0.0)
-    return {size: peak - least for size, peak in peaks.items() if peak - least > LIFT}
+def _fitted(every: dict[int, float], measure: str) -> dict[int, float]:
+    """Return the larger half of the sizes; of memory, of those whose peaks are lifted."""
+    if measure == MEMORY:
+        least = min(every.values())
+        every = {size: peak - least for size, peak in every.items() if peak - least > LIFT}
+    return {size: every[size] for size in list(every)[-max(3, (len(every) + 1) // 2) :]}
+
+
+def _slope(fitted: dict[int, float]) -> float:
+    if len(fitted) < 3:
+        return nan
+    logs = np.log(np.array(list(fitted.items())))
+    return float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0])
 
 
 def of(found: Sequence[Slope], axis: str, method: str, measure: str) -> Any:
