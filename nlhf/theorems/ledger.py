@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from importlib.util import find_spec
@@ -96,5 +96,5 @@ def select(theorems: Sequence[Theorem[Any]], keys: Sequence[str]) -> tuple[Theor
     return tuple(known[key] for key in dict.fromkeys(keys))
 
 
-def _entries() -> list[EntryPoint]:
+def _entries() -> list[Any]:  # of a class of its own where importlib_metadata is loaded
     return sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, entry.value))

@@ -36,6 +36,18 @@ def test_the_installed_ledger_holds_its_first_table():
     assert {theorem.key for theorem in installed_theorems()} >= FIRST_TABLE
 
 
+def test_entry_points_may_be_of_another_class(monkeypatch):
+    # As they are once importlib_metadata is loaded, by whatever package.
+    class Entry:
+        name, value, module = "ledger", "nlhf_theory:ALL", "nlhf_theory"
+
+        def load(self):
+            return (TRUE,)
+
+    monkeypatch.setattr(nlhf.theorems.ledger, "entry_points", lambda group: [Entry()])
+    assert installed_theorems() == (TRUE,)
+
+
 def test_no_announced_theorems_is_an_error(monkeypatch):
     announce(monkeypatch)
     with pytest.raises(MissingExtra, match=r"nlhf\.theorems"):
