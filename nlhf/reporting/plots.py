@@ -220,7 +220,7 @@ def _embedded(svg: str, key: str, said: str) -> str:
     for colour, style in _STYLES.items():
         element = element.replace(colour, style)
     # A hundredth of a point is enough; what is said in words stays.
-    element = re.sub(r"(\d\.\d\d)\d+(?=[^<>]*>)", r"\1", element)
+    element = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), element)
     element = re.sub(r"\s+", " ", element)
     element = re.sub(r"M (\S+ \S+) L \1(?= )", r"M\1h0", element)
     return element.replace("<svg", f'<svg role="img" aria-label="{escape(said)}"', 1)
