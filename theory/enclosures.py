@@ -4,6 +4,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 _TERMS = 64
+_BITS = 2**160
 
 
 class Enclosure(NamedTuple):
@@ -14,12 +15,23 @@ class Enclosure(NamedTuple):
 
 
 def exponential(x: Fraction) -> Enclosure:
-    """Return bounds of e^x for 0 ≤ x < 32, by Taylor's series and its remainder."""
-    total, term = Fraction(0), Fraction(1)
-    for k in range(1, _TERMS + 1):
+    """Return bounds of e^x for x ≥ 0, by the series at x/2^k and k squarings."""
+    halvings = max(0, (2 * x).__ceil__().bit_length())
+    z = x / 2**halvings
+    total, term = Fraction(1), Fraction(1)
+    for k in range(1, 40):
+        term = _down(term * z / k)
         total += term
-        term *= x / k
-    return Enclosure(total, total + term / (1 - x / (_TERMS + 1)))
+    # Rounding 39 terms down loses less than 2^-150, and the rest of the series, z ≤ 1/2, is below
+    # 2^-190: together below 2^-140.
+    low, high = total, total + Fraction(1, 2**140)
+    for _ in range(halvings):
+        low, high = _down(low * low), _down(high * high) + Fraction(1, _BITS)
+    return Enclosure(low, high)
+
+
+def _down(value: Fraction) -> Fraction:
+    return Fraction((value * _BITS).__floor__(), _BITS)
 
 
 def logarithm(x: Fraction, terms: int = _TERMS) -> Enclosure:

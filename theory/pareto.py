@@ -12,6 +12,7 @@ from nlhf.numerics import EPSILON
 from nlhf.theorems import Citation, Coordinates, Hypothesis, Margin, Theorem
 
 from .draws import Draws, instances
+from .enclosures import exponential
 
 A, B, C, A1, B1, C1 = range(6)
 MAJORITY = (A, A1, B, B1, C1, C)
@@ -182,32 +183,10 @@ BT_FAILS_PARETO = Theorem(
 
 ALL = (BT_FAILS_PARETO,)
 
-_BITS = 2**160
-
-
-def exp_bounds(y: Fraction) -> tuple[Fraction, Fraction]:
-    """Return rational bounds of e^y for y ≥ 0, by the series at y/2^k and k squarings."""
-    halvings = max(0, (2 * y).__ceil__().bit_length())
-    z = y / 2**halvings
-    total, term = Fraction(1), Fraction(1)
-    for k in range(1, 40):
-        term = _down(term * z / k)
-        total += term
-    # Rounding 39 terms down loses less than 2^-150, and the rest of the series, z ≤ 1/2, is below
-    # 2^-190: together below 2^-140.
-    low, high = total, total + Fraction(1, 2**140)
-    for _ in range(halvings):
-        low, high = _down(low * low), _down(high * high) + Fraction(1, _BITS)
-    return low, high
-
-
-def _down(value: Fraction) -> Fraction:
-    return Fraction((value * _BITS).__floor__(), _BITS)
-
 
 def sigmoid_bounds(x: Fraction) -> tuple[Fraction, Fraction]:
     """Return rational bounds of σ(x)."""
-    low, high = exp_bounds(abs(x))
+    low, high = exponential(abs(x))
     if x >= 0:
         return low / (1 + low), high / (1 + high)
     return 1 / (1 + high), 1 / (1 + low)
